@@ -1,8 +1,6 @@
 from collections.abc import Callable
 from typing import Any, SupportsIndex
 
-__all__: list[str]
-
 class GilObserver:
     def __init__(self) -> None: ...
     def run(self, n: SupportsIndex, *, threads: SupportsIndex = 2, pieces: SupportsIndex = 8, release: bool = True) -> None: ...

@@ -1,0 +1,214 @@
+// tenfold/parallel.hpp: run a loop over chunks on an OpenMP team, the way a Python extension needs it.
+//
+// Why: `#pragma omp parallel for` is one line, but in a library that one line ends the process when a body throws, cannot be
+// interrupted, hangs in a forked child, and starts threads for work that one thread finishes sooner. parallel_chunks() is the
+// same loop with those four handled:
+//     tenfold::parallel_chunks(n, 4096, threads, [&](std::size_t begin, std::size_t end) { ... });
+// - the items are cut into chunks whose borders depend on n and chunk only: results kept per chunk are the same at every
+//   thread count. The body must not depend on the order in which chunks run;
+// - an exception leaves the call that started the loop: always that of the lowest chunk that throws;
+// - `stop`, a callable bool(), is asked on the calling thread only, between chunks; when it says true: tenfold::stopped;
+// - the team is a clause of this one region (num_threads), never omp_set_num_threads(), which would change the caller's setting.
+//
+// Copy: this file. Needs C++20 and OpenMP (-fopenmp, or OpenMP::OpenMP_CXX in CMake); without OpenMP everything runs inline.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+#include <type_traits>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#if defined(__unix__) || defined(__APPLE__)
+#include <unistd.h>
+#endif
+
+#ifndef TENFOLD_NEVER_STOP
+#define TENFOLD_NEVER_STOP
+namespace tenfold {
+
+struct never_stop {
+    bool operator()() const noexcept { return false; }
+};
+
+struct stopped : std::exception {
+    const char* what() const noexcept override { return "stopped"; }
+};
+
+}  // namespace tenfold
+#endif
+
+namespace tenfold {
+
+// How chunks reach threads. static_: dealt out beforehand in equal runs, cheapest, wrong when chunks differ in cost or a
+// thread starts late. dynamic: the next free thread takes the next chunk. guided: dynamic, in runs that shrink towards the end.
+enum class schedule { static_, dynamic, guided };
+
+struct parallel_options {
+    schedule how = schedule::dynamic;
+    std::size_t grain = 1;         // chunks handed out at once by dynamic; the smallest run of guided
+    std::size_t inline_below = 0;  // up to this many items, run on the calling thread: opening a region costs more
+};
+
+namespace detail {
+
+// libgomp keeps its worker threads per thread that opened a region. fork() copies that bookkeeping but not the workers, so the
+// next region in the child waits for threads that do not exist. The pid is noted per thread, as libgomp's pool is.
+inline void refuse_region_after_fork() {
+#if defined(__unix__) || defined(__APPLE__)
+    thread_local pid_t region_pid = 0;
+    const pid_t pid = ::getpid();
+    if (region_pid != 0 && region_pid != pid)
+        throw std::runtime_error(
+            "OpenMP was used before fork() and would hang in this child process: start workers with "
+            "multiprocessing.set_start_method('spawn') or 'forkserver', or pass num_threads=1, which needs no OpenMP threads");
+    region_pid = pid;
+#endif
+}
+
+inline bool inside_region() {
+#ifdef _OPENMP
+    return omp_in_parallel() != 0;
+#else
+    return true;
+#endif
+}
+
+// What the threads of one region share. Chunks above `limit_` are skipped: the first error lowers it to its own chunk, so
+// every lower chunk still runs and the lowest error wins, whatever the schedule; a stop lowers it to zero.
+class region_state {
+public:
+    explicit region_state(std::size_t chunks) : limit_(chunks) {}
+
+    // Relaxed: a late reader does one chunk too many. Results and error_ are published by the barrier that ends the region.
+    bool wanted(std::size_t chunk) const noexcept { return chunk < limit_.load(std::memory_order_relaxed); }
+    bool ended() const noexcept { return limit_.load(std::memory_order_relaxed) == 0; }
+
+    void fail(std::size_t chunk) noexcept {
+        const std::lock_guard lock(mutex_);
+        if (stopped_ || !wanted(chunk)) return;
+        error_ = std::current_exception();
+        limit_.store(chunk, std::memory_order_relaxed);
+    }
+    void stop() noexcept {
+        const std::lock_guard lock(mutex_);
+        stopped_ = true;
+        limit_.store(0, std::memory_order_relaxed);
+    }
+    // `stop` itself may throw: that ends the loop like a stop and wins over errors of chunks.
+    void stop_with_error() noexcept {
+        const std::lock_guard lock(mutex_);
+        stopped_ = true;
+        stop_error_ = std::current_exception();
+        limit_.store(0, std::memory_order_relaxed);
+    }
+    void rethrow() {
+        if (stop_error_) std::rethrow_exception(stop_error_);
+        if (stopped_) throw stopped();
+        if (error_) std::rethrow_exception(error_);
+    }
+
+    std::atomic<int> done{0};  // threads that have no chunk left
+
+private:
+    std::atomic<std::size_t> limit_;
+    std::mutex mutex_;  // guards the three below while the region runs
+    bool stopped_ = false;
+    std::exception_ptr error_, stop_error_;
+};
+
+template <class Stop>
+void poll(region_state& state, Stop& stop) noexcept {
+    try {
+        if (!state.ended() && stop()) state.stop();
+    } catch (...) {
+        state.stop_with_error();
+    }
+}
+
+template <class Body, class Stop>
+void chunks_inline(std::size_t n_items, std::size_t chunk, Body& body, Stop& stop) {
+    for (std::size_t begin = 0; begin < n_items;) {
+        if (stop()) throw stopped();
+        const std::size_t end = n_items - begin > chunk ? begin + chunk : n_items;
+        body(begin, end);
+        begin = end;
+    }
+}
+
+}  // namespace detail
+
+// Calls body(begin, end) for [0, chunk), [chunk, 2*chunk), ... until n_items, on at most `threads` threads and never more than
+// there are chunks. A call from inside a region runs inline: nested teams would multiply the threads.
+template <class Body, class Stop = never_stop>
+void parallel_chunks(std::size_t n_items, std::size_t chunk, int threads, Body&& body, Stop&& stop = {}, parallel_options options = {}) {
+    if (chunk == 0) throw std::invalid_argument("chunk must be >= 1");
+    if (threads < 1) throw std::invalid_argument("threads must be >= 1");
+    const std::size_t chunks = n_items / chunk + (n_items % chunk != 0);
+    const int team = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(threads), chunks));
+    if (team <= 1 || n_items <= options.inline_below || detail::inside_region()) {
+        detail::chunks_inline(n_items, chunk, body, stop);
+        return;
+    }
+#ifdef _OPENMP
+    detail::refuse_region_after_fork();
+    detail::region_state state(chunks);
+    constexpr bool polls = !std::is_same_v<std::remove_cvref_t<Stop>, never_stop>;
+    if (stop()) throw stopped();  // once for certain: the other threads may be done before the caller takes its first chunk
+
+    const auto run = [&](std::size_t index) noexcept {
+        if constexpr (polls)
+            if (omp_get_thread_num() == 0) detail::poll(state, stop);
+        if (!state.wanted(index)) return;
+        try {
+            const std::size_t begin = index * chunk;
+            body(begin, n_items - begin > chunk ? begin + chunk : n_items);
+        } catch (...) {
+            state.fail(index);  // an exception that crosses the region's border ends the process
+        }
+    };
+    const std::size_t grain = std::max<std::size_t>(options.grain, 1);
+
+#pragma omp parallel num_threads(team)
+    {
+        switch (options.how) {
+        case schedule::static_:
+#pragma omp for schedule(static) nowait
+            for (std::size_t i = 0; i < chunks; ++i) run(i);
+            break;
+        case schedule::dynamic:
+#pragma omp for schedule(dynamic, grain) nowait
+            for (std::size_t i = 0; i < chunks; ++i) run(i);
+            break;
+        case schedule::guided:
+#pragma omp for schedule(guided, grain) nowait
+            for (std::size_t i = 0; i < chunks; ++i) run(i);
+            break;
+        }
+        if constexpr (polls) {
+            // The caller may be done long before the others (static chunks of unequal cost): it goes on asking `stop`
+            // here, because the barrier below listens to nobody.
+            state.done.fetch_add(1, std::memory_order_relaxed);
+            if (omp_get_thread_num() == 0) {
+                const int members = omp_get_num_threads();
+                for (int spins = 0; state.done.load(std::memory_order_relaxed) < members; ++spins) {
+                    std::this_thread::yield();
+                    if (spins < 4000) continue;  // a millisecond or so: as long as the barrier itself would spin
+                    detail::poll(state, stop);
+                    std::this_thread::sleep_for(std::chrono::microseconds(200));
+                }
+            }
+        }
+    }  // barrier: everything the chunks wrote is visible from here on
+    state.rethrow();
+#endif
+}
+
+}  // namespace tenfold

@@ -1,0 +1,190 @@
+// boundary_probe: every caster of boundary.hpp behind the thinnest possible function, for test_boundary.py and
+// bench_boundary.py. Not part of any lesson. The lessons' copies of boundary.hpp are the same: any src/ folder will do as -I.
+#include "boundary.hpp"
+
+#include <pybind11/stl.h>
+
+#include <atomic>
+#include <cstring>
+
+namespace py = pybind11;
+using namespace tenfold::boundary;
+
+namespace {
+
+/// Spins without the GIL until `stop` says so; the flag lets a test see that it is inside.
+std::atomic<int> inside{0};
+
+void spin(const auto& stop, double seconds) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+    inside.fetch_add(1);
+    while (std::chrono::steady_clock::now() < end) {
+        if (stop()) {
+            inside.fetch_sub(1);
+            throw tenfold::stopped{};
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    inside.fetch_sub(1);
+}
+
+/// Median nanoseconds of one call, over `rounds` batches.
+template <class F>
+double median_ns(int rounds, int batch, F&& f) {
+    std::vector<double> times;
+    for (int round = 0; round < rounds; ++round) {
+        const auto start = std::chrono::steady_clock::now();
+        for (int i = 0; i < batch; ++i) f();
+        times.push_back(std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start).count() / batch);
+    }
+    std::ranges::nth_element(times, times.begin() + rounds / 2);
+    return times[static_cast<std::size_t>(rounds) / 2];
+}
+
+template <class T, class M>
+void bind_numbers(M& m, const std::string& suffix) {
+    m.def(("round_trip_" + suffix).c_str(), [](list_of<T, "numbers"> numbers) { return to_list(numbers.read()); },
+          py::arg("numbers"));
+    m.def(("round_trip_" + suffix).c_str(),
+          [](array_of<T, "numbers"> numbers, out_of<T, "out"> out) {
+              auto [array, values] = out.or_new(numbers.size());
+              const auto from = numbers.span();
+              if (overlaps(values, from) && !same_memory(values, from)) throw py::value_error("out overlaps numbers");
+              released([&, values = values](auto) { std::ranges::copy(from, values.begin()); });
+              return array;
+          },
+          py::arg("numbers"), py::kw_only(), py::arg("out") = py::none());
+    m.def(("rows_" + suffix).c_str(),
+          [](rows_of<T, "rows"> rows) {
+              const auto read = rows.read();
+              py::list out;
+              for (std::size_t i = 0; i < read.size(); ++i) out.append(to_list(read[i]));
+              return out;
+          },
+          py::arg("rows"));
+    m.def(("matrix_" + suffix).c_str(),
+          [](rows_of<T, "matrix"> matrix) {
+              const auto read = matrix.matrix();
+              return py::make_tuple(to_lists(read.span(), read.rows, read.cols), read.rows, read.cols);
+          },
+          py::arg("matrix"));
+    m.def(("matrix_" + suffix).c_str(),
+          [](matrix_of<T, "matrix"> matrix, out_matrix_of<T, "out"> out) {
+              auto [array, values] = out.or_new(matrix.rows(), matrix.cols());
+              std::ranges::copy(matrix.span(), values.begin());
+              return py::make_tuple(array, matrix.rows(), matrix.cols());
+          },
+          py::arg("matrix"), py::kw_only(), py::arg("out") = py::none());
+    m.def(("address_" + suffix).c_str(),
+          [](array_of<T, "numbers"> numbers) { return reinterpret_cast<std::uintptr_t>(numbers.span().data()); },
+          py::arg("numbers"));
+    m.def(("both_" + suffix).c_str(),
+          [](list_of<T, "a"> a, list_of<T, "b", "a"> b) { return std::pair(a.read().size(), b.read().size()); }, py::arg("a"),
+          py::arg("b"));
+    m.def(("both_" + suffix).c_str(), [](array_of<T, "a"> a, array_of<T, "b", "a"> b) { return std::pair(a.size(), b.size()); },
+          py::arg("a"), py::arg("b"));
+}
+
+}  // namespace
+
+PYBIND11_MODULE(boundary_probe, m, py::mod_gil_not_used(), py::multiple_interpreters::per_interpreter_gil()) {
+    m.doc() = "Every caster of boundary.hpp, for its tests and benchmark.";
+    bind_numbers<double>(m, "float64");
+    bind_numbers<std::int64_t>(m, "int64");
+    m.def(
+        "chunked",
+        [](list_of<double, "numbers"> numbers, count<"chunk_size"> chunk_size, threads num_threads) {
+            return py::make_tuple(numbers.read().size(), chunk_size.value, num_threads.value);
+        },
+        py::arg("numbers"), py::arg("chunk_size"), py::kw_only(), py::arg("num_threads") = py::none());
+    m.def(
+        "chunked",
+        [](const array_of<double, "numbers">& numbers, count<"chunk_size"> chunk_size, threads num_threads) {
+            return py::make_tuple(numbers.span().size(), chunk_size.value, num_threads.value);
+        },
+        py::arg("numbers"), py::arg("chunk_size"), py::kw_only(), py::arg("num_threads") = py::none());
+    m.def("count", [](count<"value", 1000> value) { return value.value; }, py::arg("value"));
+    m.def("amount", [](amount<"value"> value) { return value.value; }, py::arg("value"));
+    m.def("whole", [](whole<"value"> value) { return value.value; }, py::arg("value"));
+    m.def("real", [](real<"value"> value) { return value.value; }, py::arg("value"));
+    m.def("usable_cores", [] { return usable_cores(); });
+    m.def(
+        "texts",
+        [](texts_of<"documents"> documents) {
+            const auto read = documents.read();
+            py::list out;
+            for (const text& t : read.span())
+                out.append(py::make_tuple(reinterpret_cast<std::uintptr_t>(t.data), t.length, t.kind,
+                                          py::reinterpret_steal<py::object>(
+                                              PyUnicode_FromKindAndData(t.kind, t.data, static_cast<Py_ssize_t>(t.length)))));
+            return out;
+        },
+        py::arg("documents"));
+    m.def("strings", [] { return to_list(std::vector<std::string>{"a", "\xc3\xa9", ""}); });
+    m.def(
+        "uint32_out",
+        [](std::size_t rows, std::size_t cols, out_matrix_of<std::uint32_t, "out"> out) {
+            auto [array, values] = out.or_new(rows, cols);
+            std::ranges::fill(values, 7u);
+            return array;
+        },
+        py::arg("rows"), py::arg("cols"), py::kw_only(), py::arg("out") = py::none());
+
+    m.def(
+        "spin",
+        [](double seconds) {
+            const py::list dropped(3);  // which needs the GIL
+            released([&](auto stop) { spin(stop, seconds); });
+        },
+        py::arg("seconds"));
+    m.def(
+        "spin_returning",
+        [](double seconds) {
+            return released([&](auto stop) {
+                const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+                while (std::chrono::steady_clock::now() < end && !stop())
+                    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                return 42;
+            });
+        },
+        py::arg("seconds"));
+    m.def("inside", [] { return inside.load(); });
+    m.def("released_throw", [](const std::string& kind) {
+        released([&](auto) {
+            if (kind == "value") throw py::value_error("from inside");
+            if (kind == "stopped") throw tenfold::stopped{};
+            if (kind == "int") throw 7;
+            if (kind == "bad_alloc") throw std::bad_alloc{};
+        });
+    });
+
+    // For the benchmark.
+    m.def("read_float64", [](list_of<double, "numbers"> numbers) { return numbers.read().size(); });
+    m.def("read_int64", [](list_of<std::int64_t, "numbers"> numbers) { return numbers.read().size(); });
+    m.def("caster_float64", [](const std::vector<double>& numbers) { return numbers.size(); });
+    m.def("caster_int64", [](const std::vector<std::int64_t>& numbers) { return numbers.size(); });
+    m.def("sum_float64", [](list_of<double, "numbers"> numbers) {
+        double sum = 0;
+        for (const double value : numbers.read()) sum += value;
+        return sum;
+    });
+    m.def("to_list_float64", [](array_of<double, "numbers"> numbers) { return to_list(numbers.span()); });
+    m.def("caster_list_float64", [](array_of<double, "numbers"> numbers) {
+        return std::vector<double>(numbers.span().begin(), numbers.span().end());
+    });
+    m.def(
+        "array_t_address",
+        [](py::array_t<double, py::array::c_style> numbers) { return reinterpret_cast<std::uintptr_t>(numbers.data()); },
+        py::arg("numbers").noconvert());
+    m.def("nothing", [](py::object) {});
+    m.def("ns_create_floats", [](array_of<double, "numbers"> numbers, int rounds) {
+        std::vector<PyObject*> kept(numbers.size());
+        return median_ns(rounds, 1, [&] {
+            for (std::size_t i = 0; i < kept.size(); ++i) kept[i] = PyFloat_FromDouble(numbers.span()[i]);
+            for (PyObject* object : kept) Py_DECREF(object);
+        });
+    });
+    m.def("ns_released", [](int rounds, int batch) { return median_ns(rounds, batch, [] { released([](auto) {}); }); });
+    m.def("ns_bare_pair",
+          [](int rounds, int batch) { return median_ns(rounds, batch, [] { PyEval_RestoreThread(PyEval_SaveThread()); }); });
+}
