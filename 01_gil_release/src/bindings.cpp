@@ -3,24 +3,17 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
-#include <cmath>
-#include <exception>
+#include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
-#include <stop_token>
-#include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "gil.hpp"
-#include "tenfold/gil_observer.hpp"
+#include "native_threads.hpp"
 #include "tenfold/primes.hpp"
 #include "tenfold/rendezvous.hpp"
-#include "tenfold/team.hpp"
 
 namespace py = pybind11;
 using namespace py::literals;
@@ -64,9 +57,10 @@ std::pair<double, double> benchmark(std::int64_t n, std::int64_t iterations) {
     return {seconds(blocking).count(), seconds(releasing).count()};
 }
 
-/// Nanoseconds of each release + reacquire, the clock's own cost taken off. `bare`: the C-API pair, no guard.
-std::vector<double> round_trips(double seconds, bool bare) {
+/// Nanoseconds of each release + reacquire, less the clock's own cost and the `released_for` seconds spent in between.
+std::vector<double> round_trips(double seconds, double released_for) {
     constexpr std::size_t most_samples = 200'000;
+    using duration = std::chrono::duration<double>;
     const auto ns = [](auto d) { return std::chrono::duration<double, std::nano>(d).count(); };
     double clock_cost = 1e9;
     for (int i = 0; i < 1000; ++i) {
@@ -76,16 +70,16 @@ std::vector<double> round_trips(double seconds, bool bare) {
     std::vector<double> samples;
     const auto begin = clock_type::now();
     auto now = begin;
-    while (samples.size() < most_samples && std::chrono::duration<double>(now - begin).count() < seconds) {
+    while (samples.size() < most_samples && duration(now - begin).count() < seconds) {
         const auto a = clock_type::now();
-        if (bare) {
-            PyEval_RestoreThread(PyEval_SaveThread());
-        } else {
+        auto last = a;
+        {
             gil_release free;
+            while (duration(last - a).count() < released_for) last = clock_type::now();
         }
         now = clock_type::now();
-        samples.push_back(std::max(0.0, ns(now - a) - clock_cost));
-        if (samples.size() % 4096 == 0 && PyErr_CheckSignals() != 0) throw py::error_already_set();
+        samples.push_back(std::max(0.0, ns(now - last) - clock_cost));
+        if (samples.size() % 256 == 0 && PyErr_CheckSignals() != 0) throw py::error_already_set();
     }
     return samples;
 }
@@ -99,87 +93,6 @@ void release_and_reacquire(std::int64_t count, bool bare) {
             gil_release free;
         }
     }
-}
-
-/// Calls `function(i)` for i in [0, calls) from native threads, each of which takes the GIL for its call.
-py::list call_from_workers(const py::function& function, std::int64_t calls, std::int64_t thread_count) {
-    py::list results(calls);
-    for (py::size_t i = 0; i < results.size(); ++i) results[i] = py::none();
-    std::atomic<std::int64_t> next{0};
-    std::int64_t first_failed = calls;  // this and `failure` are touched only with the GIL held
-    std::exception_ptr failure;
-    PyInterpreterState* interpreter = PyInterpreterState_Get();
-    const int size = static_cast<int>(std::min(thread_count, calls));
-    const auto member = [&](int, const std::stop_token& token) {
-        interpreter_thread python(interpreter);
-        while (!token.stop_requested()) {
-            // relaxed: each index is handed out once, and what the calls share is ordered by the GIL
-            const std::int64_t i = next.fetch_add(1, std::memory_order_relaxed);
-            if (i >= calls) return;
-            interpreter_thread::gil held(python);
-            if (i > first_failed) return;
-            try {
-                results[static_cast<py::size_t>(i)] = function(i);
-            } catch (...) {
-                if (i < first_failed) failure = std::current_exception();
-                first_failed = std::min(first_failed, i);
-            }
-        }
-    };
-    without_gil([&](auto stop) { tenfold::run_team(size, member, stop); });  // waits without the GIL: they need it
-    if (failure) std::rethrow_exception(failure);
-    return results;
-}
-
-class gil_observer {
-public:
-    void run(std::int64_t n, std::int64_t threads, std::int64_t pieces, bool release) {
-        auto finished = std::make_unique<tenfold::timeline>();
-        std::vector<tenfold::timeline::lane*> lanes;
-        for (std::int64_t t = 0; t < threads; ++t) lanes.push_back(&finished->add_lane("thread " + std::to_string(t)));
-        PyInterpreterState* interpreter = PyInterpreterState_Get();
-        const auto member = [&](int index, const std::stop_token& token) {
-            const auto stop = [&] { return token.stop_requested(); };
-            tenfold::timeline::lane& lane = *lanes[static_cast<std::size_t>(index)];
-            interpreter_thread python(interpreter);
-            for (std::int64_t piece = 0; piece < pieces && !stop(); ++piece) {
-                tenfold::observed_acquire<interpreter_thread::gil> held(lane, python);
-                std::optional<tenfold::observed_release<py::gil_scoped_release>> free;
-                if (release) free.emplace(lane);
-                tenfold::count_primes(n, stop);
-            }
-            lane.leave();
-        };
-        without_gil([&](auto stop) { tenfold::run_team(static_cast<int>(threads), member, stop); });
-        timeline_.store(std::move(finished));  // a failed run leaves the last good one in place
-    }
-
-    std::vector<std::tuple<std::string, std::string, double, double>> intervals() const {
-        const auto timeline = timeline_.load();
-        std::vector<std::tuple<std::string, std::string, double, double>> rows;
-        for (const auto& i : timeline->intervals())
-            rows.emplace_back("thread " + std::to_string(i.lane), tenfold::name_of(i.state),
-                              static_cast<double>(i.begin) * 1e-9, static_cast<double>(i.end) * 1e-9);
-        return rows;
-    }
-    std::string chrome_trace() const { return timeline_.load()->chrome_trace(); }
-
-private:
-    // atomic: one thread may run while another reads the last result, on a free-threaded build at the same moment
-    std::atomic<std::shared_ptr<tenfold::timeline>> timeline_{std::make_shared<tenfold::timeline>()};
-};
-
-double waiting_time(const py::object& value, const char* name) {
-    const double seconds = PyFloat_AsDouble(value.ptr());
-    if (seconds == -1.0 && PyErr_Occurred() != nullptr) {
-        if (!PyErr_ExceptionMatches(PyExc_TypeError)) throw py::error_already_set();
-        PyErr_Clear();
-        throw py::type_error(std::string(name) + " must be a number, not " + Py_TYPE(value.ptr())->tp_name);
-    }
-    if (std::isnan(seconds) || seconds < 0)
-        throw py::value_error(std::string(name) + " must be 0 or more (inf waits for ever), not " +
-                              py::repr(value).cast<std::string>());
-    return seconds;
 }
 
 }  // namespace
@@ -222,6 +135,11 @@ n : int
 Returns
 -------
 int
+
+Raises
+------
+TypeError, OverflowError
+    `n` is not an int, or does not fit in 64 bits.
 )");
     m.def(
         "compute_primes_segmented",
@@ -240,6 +158,13 @@ Returns
 -------
 int
 
+Raises
+------
+TypeError, OverflowError
+    `n` is not an int, or does not fit in 64 bits.
+ValueError
+    `n` is too large.
+
 Notes
 -----
 C. Bays and R. H. Hudson, "The segmented sieve of Eratosthenes", BIT 17 (1977). O(n log log n) steps.
@@ -257,7 +182,7 @@ Parameters
 n : int
     Size of the work, as in :func:`compute_primes_blocking`.
 iterations : int
-    At least 1.
+    1 to 10**9.
 
 Returns
 -------
@@ -266,7 +191,7 @@ tuple of float
 )");
     m.def(
         "parallel_compute",
-        [](integer<"n"> n, integer<"thread_count", 1, most_threads> thread_count) {
+        [](integer<"n", INT64_MIN, most_sieved> n, integer<"thread_count", 1, most_threads> thread_count) {
             return without_gil(
                 [&](auto stop) { return tenfold::count_primes_parallel(n, static_cast<int>(thread_count), stop); });
         },
@@ -276,15 +201,20 @@ Counts primes on `thread_count` native threads, one contiguous range each, GIL r
 Parameters
 ----------
 n : int
-    Upper limit, any int64.
+    Upper limit, at most 10**16 (the primes up to its root are kept).
 thread_count : int
-    1 to 1024.
+    1 to 1024 threads, started for this call.
 
 Returns
 -------
 list of int
     Entry i is the number of primes in ``(i * step, (i + 1) * step]`` with ``step = n // thread_count``; the last
     range ends at `n`.
+
+Raises
+------
+ValueError, TypeError, OverflowError
+    An argument is out of range, not an int, or does not fit in 64 bits.
 
 Examples
 --------
@@ -293,9 +223,8 @@ Examples
 )");
     m.def(
         "sleep_releasing",
-        [](const py::object& seconds) {
-            const double limit = waiting_time(seconds, "seconds");
-            without_gil([&](auto stop) { tenfold::sleep_for(limit, stop); });
+        [](waiting_time<"seconds"> time) {
+            without_gil([&](auto stop) { tenfold::sleep_for(time.seconds, stop); });
         },
         "seconds"_a, R"(
 Waits with the GIL released; Ctrl-C wakes it.
@@ -312,9 +241,11 @@ ValueError
 )");
     m.def(
         "call_from_workers",
-        [](const py::function& function, integer<"calls", 0, 10'000'000> calls,
+        [](const py::object& function, integer<"calls", 0, 10'000'000> calls,
            integer<"thread_count", 1, most_threads> thread_count) {
-            return call_from_workers(function, calls, thread_count);
+            if (PyCallable_Check(function.ptr()) == 0)
+                throw py::type_error(std::string("function must be callable, not ") + Py_TYPE(function.ptr())->tp_name);
+            return call_from_workers(py::reinterpret_borrow<py::function>(function), calls, thread_count);
         },
         "function"_a, "calls"_a, "thread_count"_a, R"(
 Calls ``function(i)`` for i in ``range(calls)`` from native threads: each call takes the GIL back.
@@ -334,16 +265,23 @@ thread_count : int
 Returns
 -------
 list
-    Results in the order of i. The exception of the lowest i that failed is raised, with its traceback; calls not
-    yet started are dropped.
+    Results in the order of i.
+
+Raises
+------
+Exception
+    What the call of the lowest i that failed raised, with its traceback; calls not yet started are dropped. Ctrl-C
+    drops them too, but a call that is running cannot be ended from outside: it is waited for.
+RuntimeError
+    The interpreter is shutting down.
 )");
     m.def(
         "_round_trips",
-        [](double seconds, bool bare) { return round_trips(seconds, bare); }, "seconds"_a, "bare"_a = false,
+        [](double seconds, double released_for) { return round_trips(seconds, released_for); }, "seconds"_a, "released_for"_a = 0.0,
         "Nanoseconds of each release + reacquire for `seconds` (at most 200,000). See measure_gil_cost.");
 
     m.def(
-        "_release_and_reacquire", [](integer<"count", 0, 1'000'000'000> count, bool bare) { release_and_reacquire(count, bare); },
+        "_release_and_reacquire", [](integer<"count", 0, 10'000'000> count, bool bare) { release_and_reacquire(count, bare); },
         "count"_a, "bare"_a = false, "`count` times release + reacquire, by our guard or by the bare C-API pair.");
 
     py::class_<tenfold::rendezvous>(m, "Rendezvous", py::module_local(), R"(
@@ -360,8 +298,8 @@ parties : int
              "parties"_a)
         .def(
             "meet",
-            [](tenfold::rendezvous& self, const py::object& timeout, bool hold_gil) {
-                const double limit = waiting_time(timeout, "timeout");
+            [](tenfold::rendezvous& self, waiting_time<"timeout"> timeout, bool hold_gil) {
+                const double limit = timeout.seconds;
                 if (hold_gil) {  // for good: nothing else runs, not even a signal handler, so there is a limit
                     if (limit > 10) throw py::value_error("timeout must be at most 10 with hold_gil=True");
                     return self.meet(limit, tenfold::never_stop());
@@ -386,7 +324,12 @@ hold_gil : bool
 Returns
 -------
 bool
-    True: all were inside at the same moment. False: the time ran out.
+    True: all were inside at the same moment. False: the time ran out, and this thread no longer counts.
+
+Raises
+------
+ValueError
+    `timeout` is negative, NaN, or too long to hold the GIL.
 )");
 
     py::class_<gil_observer>(m, "GilObserver", py::module_local(), R"(
@@ -405,9 +348,16 @@ Parameters
 n : int
     Size of one piece, as in :func:`compute_primes_blocking`.
 threads, pieces : int
-    At least 1.
+    At least 1; at most 1024 threads and 10**6 pieces in all.
 release : bool
     Whether each piece releases the GIL while it computes.
+
+Raises
+------
+ValueError, TypeError, OverflowError
+    An argument is out of range, not an int, or does not fit in 64 bits.
+RuntimeError
+    The interpreter is shutting down.
 )")
         .def("intervals", &gil_observer::intervals, R"(
 The last run's timeline.

@@ -1,5 +1,5 @@
-// gil.hpp - the GIL at the C++ boundary: give it back, look for Ctrl-C, come back safely, enter from native threads;
-// and integer arguments whose errors name them. Copy it into your bindings together with <tenfold/released.hpp>.
+// gil.hpp - the GIL at the C++ boundary: give it back, look for Ctrl-C, come back safely; and arguments whose errors name
+// them. Copy it into your bindings together with <tenfold/released.hpp> and <tenfold/team.hpp>.
 // (Lessons 02-10 carry the same ideas in boundary.hpp, next to the conversion of lists and buffers.)
 #pragma once
 
@@ -8,7 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <new>
-#include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -20,75 +20,49 @@ namespace tenfold::boundary {
 
 namespace py = pybind11;
 
-inline bool finalizing() {
-#if PY_VERSION_HEX >= 0x030D0000
-    return Py_IsFinalizing() != 0;
-#else
-    return _Py_IsFinalizing() != 0;
-#endif
+[[noreturn]] inline void sleep_until_the_process_ends() noexcept {
+    for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
 }
 
-/// A daemon thread may still be in native code when the interpreter shuts down. CPython up to 3.13 ends such a thread
-/// inside the call that takes the GIL, in the middle of our destructors, and the process dies with an abort; here it
-/// sleeps until the process is gone, as CPython does from 3.14 on.
-inline void sleep_forever_if_finalizing() {
-    while (finalizing()) std::this_thread::sleep_for(std::chrono::hours(1));
-}
-
-/// py::gil_scoped_release with a way back that is safe at exit. (The body runs before the member's destructor.)
-struct gil_release {
-    ~gil_release() { sleep_forever_if_finalizing(); }
-    py::gil_scoped_release release;
-};
-
-/// A native thread joins the interpreter that called us. py::gil_scoped_acquire would always join the main one,
-/// which is the wrong one when this module was imported in a sub-interpreter. The thread state is kept: making a new
-/// one for each entry costs several times more.
-class interpreter_thread {
-public:
-    explicit interpreter_thread(PyInterpreterState* interpreter) : state_(PyThreadState_New(interpreter)) {}
-    ~interpreter_thread() {
-        enter();
-        PyThreadState_Clear(state_);
-        PyThreadState_DeleteCurrent();
+/// PyEval_RestoreThread, safe at exit. While the interpreter shuts down, a daemon thread or a native one may still come
+/// back from native code. CPython up to 3.13 ends it inside this call, by unwinding it through our destructors, and the
+/// process would abort; so the thread sleeps until the process is gone, as CPython makes it do from 3.14 on.
+inline void take_gil(PyThreadState* state) noexcept {
+    try {
+        PyEval_RestoreThread(state);
+    } catch (...) {
+        sleep_until_the_process_ends();
     }
-    interpreter_thread(const interpreter_thread&) = delete;
-    interpreter_thread& operator=(const interpreter_thread&) = delete;
+}
 
-    /// Holds the GIL while it lives.
-    class gil {
-    public:
-        explicit gil(interpreter_thread& thread) : thread_(thread) { thread_.enter(); }
-        ~gil() { PyEval_SaveThread(); }
-        gil(const gil&) = delete;
-        gil& operator=(const gil&) = delete;
-
-    private:
-        interpreter_thread& thread_;
-    };
+/// py::gil_scoped_release with that way back. It uses the calling thread's own state only, as sub-interpreters need.
+class gil_release {
+public:
+    gil_release() : state_(PyEval_SaveThread()) {}
+    ~gil_release() { take_gil(state_); }
+    gil_release(const gil_release&) = delete;
+    gil_release& operator=(const gil_release&) = delete;
 
 private:
-    void enter() {
-        sleep_forever_if_finalizing();
-        PyEval_RestoreThread(state_);
-    }
     PyThreadState* state_;
 };
 
 /// Signals are Python's to handle, in its main thread only.
 inline bool in_main_thread() {
     const py::object threading = py::module_::import("threading");
-    return threading.attr("current_thread")().is(threading.attr("main_thread")());
+    return threading.attr("get_ident")().equal(threading.attr("main_thread")().attr("ident"));
 }
 
 /// Runs `work(stop)` without the GIL. Outside the main thread looking for signals would cost a GIL round trip for
 /// nothing, so there it is not done a second time.
 template <class Work>
 auto without_gil(Work work) {
-    std::optional<bool> main_thread;
-    auto signal_arrived = [&] {
-        if (!main_thread) main_thread = in_main_thread();
-        return *main_thread && PyErr_CheckSignals() != 0;
+    bool looking = true;
+    const auto signal_arrived = [&] {
+        if (!looking) return false;
+        if (PyErr_CheckSignals() != 0) return true;
+        looking = in_main_thread();  // runs Python code, so a handler may raise here too
+        return false;
     };
     try {
         return released<gil_release>(signal_arrived, std::move(work));
@@ -136,6 +110,17 @@ struct integer {
     operator std::int64_t() const { return value; }
 };
 
+/// Seconds to wait: a number >= 0, infinity included. The same errors.
+template <argument_name Name>
+struct waiting_time {
+    double seconds = 0;
+};
+
+inline bool is_number(py::handle value) {
+    const PyNumberMethods* methods = Py_TYPE(value.ptr())->tp_as_number;
+    return methods != nullptr && (methods->nb_float != nullptr || methods->nb_index != nullptr);
+}
+
 }  // namespace tenfold::boundary
 
 template <tenfold::boundary::argument_name Name, std::int64_t Lowest, std::int64_t Highest>
@@ -159,6 +144,26 @@ struct pybind11::detail::type_caster<tenfold::boundary::integer<Name, Lowest, Hi
         const std::string given = ", not " + std::to_string(value.value);
         if (value.value < Lowest) throw value_error(argument + " must be at least " + std::to_string(Lowest) + given);
         if (value.value > Highest) throw value_error(argument + " must be at most " + std::to_string(Highest) + given);
+        return true;
+    }
+};
+
+template <tenfold::boundary::argument_name Name>
+struct pybind11::detail::type_caster<tenfold::boundary::waiting_time<Name>> {
+    PYBIND11_TYPE_CASTER(PYBIND11_TYPE(tenfold::boundary::waiting_time<Name>), const_name("float"));
+
+    bool load(handle source, bool) {
+        const std::string argument = Name.text;
+        if (!tenfold::boundary::is_number(source))
+            throw type_error(argument + " must be a number, not " + Py_TYPE(source.ptr())->tp_name);
+        value.seconds = PyFloat_AsDouble(source.ptr());
+        if (value.seconds == -1.0 && PyErr_Occurred() != nullptr) {
+            if (!PyErr_ExceptionMatches(PyExc_OverflowError)) throw error_already_set();
+            PyErr_Clear();
+            throw std::overflow_error(argument + " does not fit a float: pass inf to wait for ever");
+        }
+        if (!(value.seconds >= 0))
+            throw value_error(argument + " must be 0 or more (inf waits for ever), not " + repr(source).cast<std::string>());
         return true;
     }
 };

@@ -91,6 +91,18 @@ TEST_CASE("ranges in parallel add up and end where they should") {
     REQUIRE(tenfold::count_primes_parallel(10'000, 4) == std::vector<std::int64_t>{367, 302, 281, 279});
 }
 
+TEST_CASE("a look at stop is never far away, however large the numbers") {
+    // 60 million divisions: at least 900 looks. A loop that counted candidates instead would look a few times.
+    const auto primes = tenfold::odd_primes_up_to(30'000'000 / 8);
+    std::int64_t looks = 0;
+    constexpr std::int64_t high = 14'000'000'000'000;
+    tenfold::count_primes_between(high - 6000, high, primes, [&] {
+        ++looks;
+        return false;
+    });
+    REQUIRE(looks >= 100);
+}
+
 TEST_CASE("every loop can be stopped") {
     int looks = 0;
     const auto stop = [&] { return ++looks > 3; };
@@ -154,6 +166,34 @@ TEST_CASE("released gives the lock up while the work runs, and holds it for the 
     REQUIRE_FALSE(others_got_in);  // also after an exception
 }
 
+TEST_CASE("a question that throws leaves the work unwinding without the lock") {
+    acquire held;
+    bool free_while_unwinding = false;
+    struct probe {
+        bool& free;
+        ~probe() {
+            std::jthread([&] {
+                if (lock.try_lock()) {
+                    free = true;
+                    lock.unlock();
+                }
+            }).join();
+        }
+    };
+    REQUIRE_THROWS_AS(tenfold::released<release>([]() -> bool { throw std::out_of_range("handler"); },
+                                                 [&](auto stop) {
+                                                     const probe at_the_end{free_while_unwinding};
+                                                     while (!stop()) std::this_thread::yield();
+                                                 }),
+                      std::out_of_range);
+    REQUIRE(free_while_unwinding);
+    for (int threads : thread_counts)  // and a team is told to stop, not waited for to the end of its work
+        REQUIRE_THROWS_AS(tenfold::run_team(
+                              threads, [](int, const std::stop_token& token) { while (!token.stop_requested()) std::this_thread::yield(); },
+                              []() -> bool { throw std::out_of_range("handler"); }),
+                          std::out_of_range);
+}
+
 TEST_CASE("a timeline never shows two threads holding the lock") {
     for (int threads : thread_counts) {
         tenfold::timeline timeline;
@@ -211,5 +251,6 @@ TEST_CASE("threads meet, again and again; one alone gives up and is not counted"
     tenfold::rendezvous pair(2);
     REQUIRE_FALSE(pair.meet(0.0, tenfold::never_stop()));
     REQUIRE_FALSE(pair.meet(60.0, [] { return true; }));
-    REQUIRE_FALSE(pair.meet(0.01, tenfold::never_stop()));  // the two that left must not count
+    REQUIRE_THROWS_AS(pair.meet(60.0, []() -> bool { throw std::out_of_range("handler"); }), std::out_of_range);
+    REQUIRE_FALSE(pair.meet(0.01, tenfold::never_stop()));  // the three that left must not count
 }

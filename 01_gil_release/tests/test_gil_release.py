@@ -4,6 +4,7 @@ import json
 import math
 import pathlib
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -108,6 +109,16 @@ def test_find_break_even():
     assert found["pays_from_ns"] is None or found["pays_from_ns"] in work
 
 
+@pytest.mark.skipif(not HAS_GIL, reason="needs a GIL that can be held")
+def test_break_even_counts_all_that_the_blocking_threads_do():
+    from gil_release.measure import _team_seconds
+
+    n = 300_000
+    alone, _ = gil_release.benchmark_gil_release(n, 5)
+    # four threads that hold the GIL do ten calls each, one after the other: most of 40 calls' time, on any machine
+    assert _team_seconds(gil_release.compute_primes_blocking, n, 10, 4) > 40 * (alone / 5) / 4
+
+
 # ---- bad input
 
 
@@ -136,14 +147,20 @@ def test_bad_n(count, bad, error):
         (lambda: gil_release.sleep_releasing("1"), TypeError, "seconds must be a number, not str"),
         (lambda: gil_release.call_from_workers(print, -1, 1), ValueError, "calls"),
         (lambda: gil_release.call_from_workers(print, 1, 0), ValueError, "thread_count"),
-        (lambda: gil_release.call_from_workers(None, 1, 1), TypeError, "function"),
+        (lambda: gil_release.call_from_workers(None, 1, 1), TypeError, "function must be callable, not NoneType"),
+        (lambda: gil_release.sleep_releasing(10**400), OverflowError, "seconds"),
+        (lambda: gil_release.parallel_compute(10**16 + 1, 2), ValueError, "n must be at most"),
+        (lambda: gil_release.GilObserver().run(10, threads=1024, pieces=10**6), ValueError, r"threads \* pieces"),
         (lambda: gil_release.Rendezvous(0), ValueError, "parties"),
         (lambda: gil_release.Rendezvous(1).meet(-1), ValueError, "timeout"),
         (lambda: gil_release.Rendezvous(1).meet(11, hold_gil=True), ValueError, "timeout must be at most 10"),
         (lambda: gil_release.GilObserver().run(10, threads=0), ValueError, "threads"),
         (lambda: gil_release.GilObserver().run(10, pieces=0), ValueError, "pieces"),
         (lambda: gil_release.measure_gil_cost(0), ValueError, "seconds"),
+        (lambda: gil_release.measure_gil_cost("1"), TypeError, "seconds must be a number"),
+        (lambda: gil_release.measure_gil_cost(0.1, released_for=2), ValueError, "released_for"),
         (lambda: gil_release.find_break_even(1), ValueError, "thread_count"),
+        (lambda: gil_release.find_break_even(2.0), TypeError, "thread_count must be an int"),
     ],
 )
 def test_bad_arguments(call, error, match):
@@ -158,6 +175,15 @@ def test_index_that_raises():
 
     with pytest.raises(LookupError, match="mine"):
         gil_release.compute_primes_releasing(Bad())
+
+
+def test_float_that_raises():
+    class Bad:
+        def __float__(self):
+            raise TypeError("mine")
+
+    with pytest.raises(TypeError, match="^mine$"):
+        gil_release.sleep_releasing(Bad())
 
 
 # ---- the GIL
@@ -266,17 +292,18 @@ LONG_CALLS = [
     "gil_release.sleep_releasing(float('inf'))",
     "gil_release.Rendezvous(2).meet(1e9)",
     "gil_release.Rendezvous(2).meet(float('inf'))",
-    "gil_release.GilObserver().run(10**9, threads=2, pieces=10**6)",
-    "gil_release.GilObserver().run(10**4, threads=2, pieces=10**6, release=False)",
+    "gil_release.GilObserver().run(10**9, threads=2, pieces=10**5)",
+    "gil_release.GilObserver().run(10**4, threads=2, pieces=5 * 10**5, release=False)",
     "gil_release.benchmark_gil_release(10**5, 10**9)",
     "gil_release.call_from_workers(lambda i: i, 10**7, 2)",
+    "gil_release.call_from_workers(lambda i: time.sleep(0.001), 10**6, 3)",
 ]
 
 
 @pytest.mark.parametrize("call", LONG_CALLS)
 def test_ctrl_c(call):
     child = interrupt_child(f"""
-        import gil_release
+        import time, gil_release
         print("ready")
         try:
             {call}
@@ -285,6 +312,25 @@ def test_ctrl_c(call):
     """)
     assert child.stdout == "interrupted\n", child.stderr
     assert child.returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs an interval timer")
+@pytest.mark.parametrize("call", LONG_CALLS)
+def test_a_signal_handler_that_raises_at_any_moment(call):
+    """Also while the call itself runs Python code, to find out whether it is in the main thread."""
+    child = run_child(f"""
+        import signal, time, gil_release
+        def handler(*args):
+            raise LookupError("from the handler")
+        signal.signal(signal.SIGALRM, handler)
+        for delay in (0.001, 0.049, 0.0499, 0.05, 0.0501, 0.06):
+            signal.setitimer(signal.ITIMER_REAL, delay)
+            try:
+                {call}
+            except LookupError as error:
+                print(error)
+    """)
+    assert child.stdout == "from the handler\n" * 6, child.stderr
 
 
 @pytest.mark.parametrize("call", LONG_CALLS)
@@ -301,6 +347,43 @@ def test_exit_during_a_call_in_a_daemon_thread(call):
         print("leaving", flush=True)
     """)
     assert (child.returncode, child.stdout) == (0, "leaving\n"), child.stderr
+
+
+@pytest.mark.parametrize("call", ["compute_primes_releasing(5000)", "compute_primes_blocking(5000)", "sleep_releasing(0.001)"])
+def test_exit_while_daemon_threads_come_and_go(call):
+    for _ in range(3):
+        child = run_child(f"""
+            import threading, time, gil_release
+            def work():
+                while True:
+                    gil_release.{call}
+            for _ in range(4):
+                threading.Thread(target=work, daemon=True).start()
+            end = time.monotonic() + 0.2
+            while time.monotonic() < end:
+                pass
+            print("leaving", flush=True)
+        """)
+        assert (child.returncode, child.stdout) == (0, "leaving\n"), child.stderr
+
+
+@pytest.mark.parametrize(
+    "call", ["compute_primes_releasing(10**6)", "parallel_compute(10**5, 2)", "call_from_workers(abs, 3, 2)", "GilObserver().run(10)"]
+)
+def test_a_call_while_the_interpreter_shuts_down(call):
+    """The answer or a RuntimeError, never a hang."""
+    child = run_child(f"""
+        import gil_release
+        class Last:
+            def __del__(self, gil_release=gil_release, print=print, RuntimeError=RuntimeError, abs=abs):
+                try:
+                    print("answer", bool(gil_release.{call} or True))
+                except RuntimeError as error:
+                    print("RuntimeError", "shutting down" in str(error))
+        import sys
+        sys.modules["last"] = Last()
+    """)
+    assert child.returncode == 0 and child.stdout in ("answer True\n", "RuntimeError True\n"), child.stdout + child.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork on Windows")

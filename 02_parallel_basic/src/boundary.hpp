@@ -285,7 +285,9 @@ buffer request(py::handle source, const char* arg, int dimensions, bool writable
     if (format.size() != 1 || codes.find(format[0]) == codes.npos || view->itemsize != sizeof(T)) throw wrong_type(format);
     if (std::endian::native == std::endian::little ? order == '>' || order == '!' : order == '<')
         throw py::value_error(join(arg, " is not in native byte order; use ", cast(py::hasattr(source, "dtype"))));
-    if (view->ndim != dimensions) throw py::value_error(join(arg, " must be ", dimensions, "-D, not ", view->ndim, "-D"));
+    if (view->ndim != dimensions)
+        throw py::value_error(join(arg, " must be ", dimensions, "-D, not ", view->ndim, "-D; use ", arg, ".reshape(",
+                                   dimensions == 1 ? "-1)" : "rows, cols)"));
     if (writable && view->readonly) throw py::value_error(join(arg, " is read-only; pass a writable array"));
     if (!PyBuffer_IsContiguous(view.get(), 'C'))
         throw py::value_error(join(arg, " is not C-contiguous; use numpy.ascontiguousarray(", arg, ")"));
@@ -662,9 +664,15 @@ public:
         if (next_ == clock::time_point{}) next_ = now + interval;
         if (now < next_ || error_) return error_.has_value();
         retake();
-        if (PyErr_CheckSignals() != 0) error_.emplace();
+        bool again = false;
+        try {
+            if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+            again = in_main_thread();
+        } catch (const py::error_already_set& error) {
+            error_ = error;
+        }
         state_ = PyEval_SaveThread();
-        next_ = clock::now() + interval;
+        next_ = again ? clock::now() + interval : clock::time_point::max();
         return error_.has_value();
     }
 
@@ -677,6 +685,13 @@ public:
 private:
     using clock = std::chrono::steady_clock;
     static constexpr std::chrono::milliseconds interval{50};
+
+    /// Python handles signals there only: elsewhere another look would cost a GIL round trip for nothing. This runs Python
+    /// code, so a signal handler may raise in it too.
+    static bool in_main_thread() {
+        const py::object threading = py::module_::import("threading");
+        return threading.attr("current_thread")().is(threading.attr("main_thread")());
+    }
 
     /// Before 3.14 a finalizing interpreter ends the threads that ask for the GIL by unwinding them, and destructors
     /// would then free Python objects without it. So such a thread sleeps until the process is gone, as in 3.14.

@@ -8,12 +8,11 @@ import threading
 from collections import Counter
 
 import numpy as np
+import parallel_basic as pb
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tenfold_testing import THREADS, interrupt_child, run_child, run_threads, runs_without_gil
-
-import parallel_basic as pb
 
 CASES = settings(max_examples=220, deadline=None)
 floats = st.floats(width=64)

@@ -3,6 +3,7 @@ matter how it came; installed through apt as root or with a sudo that asks nothi
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import platform
@@ -25,6 +26,7 @@ class Need:
     brew: str
     headers: tuple[str, ...] = ()  # any one of them
     command: str = ""
+    files: tuple[str, ...] = ()  # any one of them
     vital: bool = False  # without it nothing can go on; the rest CMake downloads when it is not installed
 
 
@@ -49,7 +51,31 @@ BENCHMARK = Need(
     ("benchmark/benchmark.h",),
 )
 CLANG = Need("clang++", "clang", "clang", "clang", "llvm", command="clang++")
-LIBOMP = Need("LLVM's OpenMP", "libomp-dev", "libomp-devel", "openmp", "libomp")
+LIBOMP = Need(
+    "LLVM's OpenMP",
+    "libomp-dev",
+    "libomp-devel",
+    "openmp",
+    "libomp",
+    files=(
+        "/usr/lib/llvm-*/lib/libomp.so*",
+        "/usr/lib*/libomp.so*",
+        "/usr/lib/*/libomp.so*",
+        "/opt/homebrew/opt/libomp/lib/libomp*",
+    ),
+)
+SANITIZERS = Need(
+    "clang's sanitizers",
+    "libclang-rt-dev",
+    "compiler-rt",
+    "compiler-rt",
+    "llvm",
+    files=(
+        "/usr/lib/llvm-*/lib/clang/*/lib/*/libclang_rt.tsan*",
+        "/usr/lib*/clang/*/lib/*/libclang_rt.tsan*",
+        "/opt/homebrew/opt/llvm/lib/clang/*/lib/*/libclang_rt.tsan*",
+    ),
+)
 SYMBOLIZER = Need("llvm-symbolizer", "llvm", "llvm", "llvm", "llvm", command="llvm-symbolizer")
 
 # A lesson's dependency is asked for when its CMakeLists.txt speaks of it.
@@ -58,7 +84,7 @@ COMMAND_NEEDS = {
     "learn": (),
     "test": (CATCH2,),
     "bench": (BENCHMARK, CATCH2),
-    "check": (CATCH2, BENCHMARK, CLANG, LIBOMP, SYMBOLIZER),
+    "check": (CATCH2, BENCHMARK, CLANG, SANITIZERS, LIBOMP, SYMBOLIZER),
 }
 
 
@@ -110,13 +136,8 @@ def missing(command: str, lessons: list[Lesson]) -> list[Need]:
     with_headers = [need for need in needs if need.headers]
     present = have_headers(cxx, with_headers) if cxx and with_headers else set()
     for need in needs:
-        if need is LIBOMP:
-            there = bool(
-                glob.glob("/usr/lib/llvm-*/lib/libomp.so*")
-                + glob.glob("/usr/lib*/libomp.so*")
-                + glob.glob("/usr/lib/*/libomp.so*")
-                + glob.glob("/opt/homebrew/opt/libomp/lib/libomp*")
-            )
+        if need.files:
+            there = any(glob.glob(pattern) for pattern in need.files)
         elif need.command:
             there = shutil.which(need.command) is not None
         else:
@@ -210,7 +231,10 @@ def provide(command: str, lessons: list[Lesson], python_packages: list[str]) -> 
         except say.Failed:
             if python_packages or any(need.vital for need in absent):
                 raise
-            say.line(f"apt could not install {' '.join(packages)}; CMake downloads what it needs instead")
+            # One name that this release does not have fails them all: try each by itself.
+            for package in packages:
+                with contextlib.suppress(say.Failed):
+                    apt_install([package])
         absent, python_packages = missing(command, lessons), []
         if not any(need.vital for need in absent):
             return

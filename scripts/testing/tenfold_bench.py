@@ -123,9 +123,14 @@ def _canary():
 def measure_case(case: Case, *, quick: bool = False, pause: float = 0.01) -> dict:
     """One row: answers compared, everything warmed up, then interleaved rounds."""
     row: dict[str, Any] = {
-        "group": case.group, "case": case.name, "size": case.size, "container": case.container, "threads": case.threads,
-        "note": case.note, "peers": [],
-    }  # fmt: skip
+        "group": case.group,
+        "case": case.name,
+        "size": case.size,
+        "container": case.container,
+        "threads": case.threads,
+        "note": case.note,
+        "peers": [],
+    }
     functions: dict[str, Callable[[], Any]] = {"ours": case.ours}
     expected = case.ours()
     for peer, function in case.peers.items():
@@ -169,12 +174,15 @@ def measure_case(case: Case, *, quick: bool = False, pause: float = 0.01) -> dic
             {
                 "peer": peer,
                 "seconds": _short(result.measurements[f"peer {peer}"].median),
-                "ratio": _short(ratio.median), "low": _short(ratio.low), "high": _short(ratio.high),
+                "ratio": _short(ratio.median),
+                "low": _short(ratio.low),
+                "high": _short(ratio.high),
                 "p_value": _short(ratio.p_value),
-                "at_least": at_least, "aim": case.goal("aim", peer),
+                "at_least": at_least,
+                "aim": case.goal("aim", peer),
                 "met": None if at_least is None else ratio.median >= at_least,
             }
-        )  # fmt: skip
+        )
     row["peers"] = measured + row["peers"]
     return row
 
@@ -212,21 +220,52 @@ def _verdict(peer: dict) -> str:
 
 def _lines(rows: Sequence[dict]) -> tuple[list[str], list[list[str]]]:
     """Heading and cells; columns that no row fills are left out."""
-    heading = ["case", "size", "container", "threads", "ours", "conversion", "computation", "against", "its time", "ratio", "at least",
-               "aim", "", "note"]  # fmt: skip
+    heading = [
+        "case",
+        "size",
+        "container",
+        "threads",
+        "ours",
+        "conversion",
+        "computation",
+        "against",
+        "its time",
+        "ratio",
+        "at least",
+        "aim",
+        "",
+        "note",
+    ]
     lines = []
     for row in rows:
         noisy = " ~" if row.get("canary", 1.0) > NOISY else ""
-        first = [row["case"], _size(row["size"]), row["container"], str(row["threads"] or ""), seconds(row.get("ours_s")) + noisy,
-                 seconds(row.get("convert_s")), seconds(row.get("compute_s"))]  # fmt: skip
+        first = [
+            row["case"],
+            _size(row["size"]),
+            row["container"],
+            str(row["threads"] or ""),
+            seconds(row.get("ours_s")) + noisy,
+            seconds(row.get("convert_s")),
+            seconds(row.get("compute_s")),
+        ]
         for peer in row["peers"] or [None]:
             if peer is None:
                 lines.append([*first, *[""] * 6, row["note"]])
             elif "missing" in peer:
                 lines.append([*first, peer["peer"], peer["missing"], "", "", "", "", row["note"]])
             else:
-                lines.append([*first, peer["peer"], seconds(peer["seconds"]), _ratio(peer), _goal(peer["at_least"]), _goal(peer["aim"]),
-                              _verdict(peer), row["note"]])  # fmt: skip
+                lines.append(
+                    [
+                        *first,
+                        peer["peer"],
+                        seconds(peer["seconds"]),
+                        _ratio(peer),
+                        _goal(peer["at_least"]),
+                        _goal(peer["aim"]),
+                        _verdict(peer),
+                        row["note"],
+                    ]
+                )
     used = [i for i in range(len(heading)) if any(line[i] for line in lines)]
     return [heading[i] for i in used], [[line[i] for i in used] for line in lines]
 
@@ -250,12 +289,14 @@ def machine_line(results: Mapping) -> str:
     m = results["machine"]
     caches = ", ".join(f"{name} {size}" for name, size in m["caches"].items())
     gil = "free-threaded" if m["free_threaded_build"] else "GIL"
-    return (f"{m['cpu']}, {m['usable_cores']} cores ({caches}); {m['system']}; {m['compiler']} ({m['flags']}); "
-            f"{m['python']} ({gil}); load {m['load']}")  # fmt: skip
+    return (
+        f"{m['cpu']}, {m['usable_cores']} cores ({caches}); {m['system']}; {m['compiler']} ({m['flags']}); "
+        f"{m['python']} ({gil}); load {m['load']}"
+    )
 
 
 def table_markdown(results: Mapping, rows: Iterable[dict], columns: Sequence[str] | None = None) -> str:
-    """Rows of the JSON as a Markdown table; `columns` picks headings (``case``, ``ratio``, ...), default all that are filled."""
+    """Rows of the JSON as Markdown; `columns` picks headings (``case``, ``ratio``, ...); default: all that are filled."""
     heading, lines = _lines(list(rows))
     if columns is not None:
         places = [heading.index(column) for column in columns if column in heading]
@@ -342,8 +383,13 @@ def plot_ratios(results: Mapping, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for group in dict.fromkeys(row["group"] for row in results["rows"]):
-        cells = [(f"{row['case']} {_size(row['size'])} {row['container']} / {peer['peer']}", peer)
-                 for row in results["rows"] if row["group"] == group for peer in row["peers"] if "missing" not in peer]  # fmt: skip
+        cells = [
+            (f"{row['case']} {_size(row['size'])} {row['container']} / {peer['peer']}", peer)
+            for row in results["rows"]
+            if row["group"] == group
+            for peer in row["peers"]
+            if "missing" not in peer
+        ]
         if not cells:
             continue
         figure, axes = pyplot.subplots(figsize=(8, 1.2 + 0.28 * len(cells)), layout="constrained")
@@ -412,8 +458,9 @@ def run(
         )
         results["rows"].append(measure_case(case, quick=options.quick))
     if tables is not None:
-        results["tables"] = {name: dict(table) for name, table in tables(options.quick).items()
-                             if not options.only or options.only in name}  # fmt: skip
+        results["tables"] = {
+            name: dict(table) for name, table in tables(options.quick).items() if not options.only or options.only in name
+        }
 
     for group in dict.fromkeys(row["group"] for row in results["rows"]):
         heading, lines = _lines([row for row in results["rows"] if row["group"] == group])

@@ -3,7 +3,8 @@
 // A timeline keeps one lane per thread; the two guards wrap whatever gives the lock up (observed_release) or takes it
 // (observed_acquire) and note the moments before and after. With pybind11's GIL guards it draws what the GIL does to
 // a program; with a std::mutex it works just as well. "held" is noted after the lock is taken and until just before
-// it is given up, so no two threads are ever shown holding it. Cost: a clock read and an append per change of state.
+// it is given up, so no two threads are ever shown holding it; what the taking and the giving up last is "waiting".
+// Cost: a clock read and an append per change of state.
 //
 // Copy: this file.   #include <tenfold/gil_observer.hpp>   C++20, no library, no flag.
 //
@@ -150,8 +151,9 @@ template <class Release>
 class observed_release {
 public:
     explicit observed_release(timeline::lane& lane) : lane_(lane) {
-        lane_.enter(lock_state::free);
+        lane_.enter(lock_state::waiting);  // giving up takes time too: CPython may wait until another thread has taken it
         release_.emplace();
+        lane_.enter(lock_state::free);
     }
     ~observed_release() {
         lane_.enter(lock_state::waiting);
@@ -177,8 +179,9 @@ public:
         lane_.enter(lock_state::held);
     }
     ~observed_acquire() {
-        lane_.enter(lock_state::free);
+        lane_.enter(lock_state::waiting);
         acquire_.reset();
+        lane_.enter(lock_state::free);
     }
     observed_acquire(const observed_acquire&) = delete;
     observed_acquire& operator=(const observed_acquire&) = delete;

@@ -6,8 +6,8 @@
 //
 // Copy: this file and team.hpp.   #include <tenfold/primes.hpp>   C++20; link the platform's threads library.
 //
-// Every function takes `stop`, a callable bool() that is called only by the thread that called the function, a few
-// thousand times a second; when it returns true the function throws tenfold::stopped and has no other effect.
+// Every function takes `stop`, a callable bool() that is called only by the thread that called the function, many times
+// a second; when it returns true the function throws tenfold::stopped and has no other effect.
 #pragma once
 
 #include <algorithm>
@@ -33,15 +33,36 @@ inline std::int64_t integer_sqrt(std::int64_t n) {
     return root;
 }
 
-/// Candidates tested between two looks at `stop`: well under a millisecond for any int64.
-inline constexpr std::int64_t candidates_per_look = 256;
+/// Looks at `stop` once every 65,536 divisions: well under a millisecond, however large the numbers are.
+template <class Stop>
+class looker {
+public:
+    explicit looker(Stop& stop) : stop_(stop) {}
+    void spend(std::size_t divisions) {
+        if ((left_ -= static_cast<std::int64_t>(divisions)) > 0) return;
+        left_ = budget;
+        if (stop_()) throw stopped();
+    }
+
+private:
+    static constexpr std::int64_t budget = 1 << 16;
+    Stop& stop_;
+    std::int64_t left_ = budget;
+};
 
 /// `odd` > 2 against the odd primes from 3 up, as far as their squares reach.
-inline bool divides_none(std::int64_t odd, const std::vector<std::int64_t>& primes) {
-    for (std::int64_t p : primes) {
-        if (p > odd / p) return true;
-        if (odd % p == 0) return false;
+template <class Stop>
+bool divides_none(std::int64_t odd, const std::vector<std::int64_t>& primes, looker<Stop>& look) {
+    constexpr std::size_t run = 4096;
+    for (std::size_t i = 0; i < primes.size(); ++i) {
+        const std::int64_t p = primes[i];
+        if (i % run == run - 1) look.spend(run);
+        if (p > odd / p || odd % p == 0) {
+            look.spend(i % run + 1);
+            return p > odd / p;
+        }
     }
+    look.spend(1);
     return true;
 }
 
@@ -54,13 +75,9 @@ std::int64_t count_primes(std::int64_t n, Stop stop = {}) {
     const std::int64_t root = detail::integer_sqrt(n);
     std::vector<std::int64_t> primes;  // odd ones up to the root: no larger one is ever a divisor to try
     std::int64_t count = 1;            // 2
-    std::int64_t until_look = detail::candidates_per_look;
+    detail::looker look(stop);
     for (std::int64_t candidate = 3; candidate <= n && candidate > 0; candidate += 2) {
-        if (--until_look == 0) {
-            until_look = detail::candidates_per_look;
-            if (stop()) throw stopped();
-        }
-        if (!detail::divides_none(candidate, primes)) continue;
+        if (!detail::divides_none(candidate, primes, look)) continue;
         ++count;
         if (candidate <= root) primes.push_back(candidate);
         if (candidate > std::numeric_limits<std::int64_t>::max() - 2) break;
@@ -74,13 +91,9 @@ std::int64_t count_primes_between(std::int64_t low, std::int64_t high,
                                   const std::vector<std::int64_t>& odd_primes, Stop stop = {}) {
     std::int64_t count = low < 2 && high >= 2 ? 1 : 0;
     const std::int64_t first = std::max<std::int64_t>(3, low + 1 + low % 2);
-    std::int64_t until_look = detail::candidates_per_look;
+    detail::looker look(stop);
     for (std::int64_t candidate = first; candidate <= high; candidate += 2) {
-        if (--until_look == 0) {
-            until_look = detail::candidates_per_look;
-            if (stop()) throw stopped();
-        }
-        count += detail::divides_none(candidate, odd_primes) ? 1 : 0;
+        count += detail::divides_none(candidate, odd_primes, look) ? 1 : 0;
         if (candidate > std::numeric_limits<std::int64_t>::max() - 2) break;
     }
     return count;
@@ -90,13 +103,9 @@ std::int64_t count_primes_between(std::int64_t low, std::int64_t high,
 template <class Stop = never_stop>
 std::vector<std::int64_t> odd_primes_up_to(std::int64_t n, Stop stop = {}) {
     std::vector<std::int64_t> primes;
-    std::int64_t until_look = detail::candidates_per_look;
+    detail::looker look(stop);
     for (std::int64_t candidate = 3; candidate <= n; candidate += 2) {
-        if (--until_look == 0) {
-            until_look = detail::candidates_per_look;
-            if (stop()) throw stopped();
-        }
-        if (detail::divides_none(candidate, primes)) primes.push_back(candidate);
+        if (detail::divides_none(candidate, primes, look)) primes.push_back(candidate);
     }
     return primes;
 }

@@ -21,6 +21,19 @@ namespace tenfold {
 // lock: against a busy Python thread that may be 5 ms (sys.getswitchinterval()), so it must stay rare.
 inline constexpr std::chrono::milliseconds poll_interval{50};
 
+/// Takes the lock back for a moment.
+template <class Release>
+class retaken {
+public:
+    explicit retaken(std::optional<Release>& free) : free_(free) { free_.reset(); }
+    ~retaken() { free_.emplace(); }
+    retaken(const retaken&) = delete;
+    retaken& operator=(const retaken&) = delete;
+
+private:
+    std::optional<Release>& free_;
+};
+
 /// Calls `work(stop)` with the lock released and returns its result. `stop()` is for the calling thread only, may be
 /// called as often as the work likes (it reads a clock), and is true once `check()` has said so.
 template <class Release, class Check, class Work>
@@ -30,9 +43,10 @@ decltype(auto) released(Check check, Work work) {
     bool stopping = false;
     auto stop = [&] {
         if (stopping || std::chrono::steady_clock::now() < next_look) return stopping;
-        free.reset();  // takes the lock back
-        stopping = check();
-        free.emplace();
+        {
+            const retaken held(free);
+            stopping = check();  // may throw: the work must unwind without the lock too
+        }
         next_look = std::chrono::steady_clock::now() + poll_interval;
         return stopping;
     };

@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 
 namespace tenfold {
@@ -17,8 +18,8 @@ class rendezvous {
 public:
     explicit rendezvous(int parties) : parties_(parties) {}
 
-    /// True when `parties` threads were inside at once; false when `seconds` ran out or `stop()` said so first, and
-    /// then this thread no longer counts as arrived. Works again for the next group.
+    /// True when `parties` threads were inside at once; false when `seconds` ran out or `stop()` said so first. Then, and
+    /// when stop() throws, this thread no longer counts as arrived. Works again for the next group.
     template <class Stop>
     bool meet(double seconds, Stop stop) {
         using clock = std::chrono::steady_clock;
@@ -31,6 +32,7 @@ public:
             all_here_.notify_all();
             return true;
         }
+        std::exception_ptr failure;
         while (group == group_) {
             const double left = seconds - std::chrono::duration<double>(clock::now() - begin).count();
             bool give_up = !(left > 0);
@@ -38,12 +40,18 @@ public:
                 all_here_.wait_for(lock, std::chrono::duration<double>(left < 0.02 ? left : 0.02));
                 if (group != group_) break;
                 lock.unlock();  // stop() may need another lock (the GIL) whose holder may want this one
-                give_up = stop();
+                try {
+                    give_up = stop();
+                } catch (...) {
+                    failure = std::current_exception();
+                    give_up = true;
+                }
                 lock.lock();
             }
-            if (give_up && group == group_) {
-                --arrived_;
-                return false;
+            if (give_up) {
+                if (group == group_) --arrived_;
+                if (failure) std::rethrow_exception(failure);
+                return group != group_;
             }
         }
         return true;

@@ -26,7 +26,8 @@ struct never_stop {
 #endif
 
 /// Runs `member(i, token)` on its own thread for i in [0, size) and returns when all have ended. Throws what the
-/// member of the lowest index threw, or tenfold::stopped when `stop()` was true first; either tells the others to stop.
+/// member of the lowest index threw, or tenfold::stopped when `stop()` was true first, or what `stop()` itself threw; each
+/// of them tells the others to stop.
 template <class Member, class Stop = never_stop>
 void run_team(int size, Member member, Stop stop = {}) {
     std::stop_source cancel;
@@ -42,9 +43,12 @@ void run_team(int size, Member member, Stop stop = {}) {
     }
     for (auto& running : members) {
         while (running.wait_for(std::chrono::milliseconds(10)) != std::future_status::ready) {
-            if (cancel.stop_requested() || !stop()) continue;
-            if (!failure) failure = std::make_exception_ptr(stopped());
-            cancel.request_stop();
+            try {
+                if (!cancel.stop_requested() && stop()) throw stopped();
+            } catch (...) {
+                failure = std::current_exception();
+                cancel.request_stop();
+            }
         }
         try {
             running.get();

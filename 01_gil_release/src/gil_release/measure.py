@@ -9,16 +9,19 @@ import time
 from ._core import _round_trips, compute_primes_blocking, compute_primes_releasing
 
 
-def measure_gil_cost(seconds: float = 0.2, *, contended: bool = False) -> dict[str, float]:
+def measure_gil_cost(seconds: float = 0.2, *, contended: bool = False, released_for: float = 0.0) -> dict[str, float]:
     """Nanoseconds that one release and reacquire of the GIL takes.
 
     Parameters
     ----------
     seconds : float
-        How long to measure, more than 0 and at most 60.
+        How long to measure at the most, more than 0 and at most 60; it ends earlier after 200,000 samples.
     contended : bool
-        Let another Python thread run a loop meanwhile: then the way back is a wait for that thread, up to
+        Let another Python thread run a loop meanwhile: then the way back may be a wait for that thread, up to
         :func:`sys.getswitchinterval` seconds and more.
+    released_for : float
+        Seconds of work done while the GIL is released, at most 1; they are not counted. After a millisecond or so a
+        waiting thread has woken up and holds the GIL, so the way back is dearer.
 
     Returns
     -------
@@ -27,11 +30,12 @@ def measure_gil_cost(seconds: float = 0.2, *, contended: bool = False) -> dict[s
 
     Raises
     ------
-    ValueError
-        `seconds` is out of range.
+    TypeError, ValueError
+        An argument is no number, or out of range.
     """
-    if not 0 < seconds <= 60:
-        raise ValueError(f"seconds must be more than 0 and at most 60, not {seconds!r}")
+    _check_number("seconds", seconds, above=0, most=60)
+    if released_for != 0:
+        _check_number("released_for", released_for, above=0, most=1)
     done = False
 
     def spin() -> None:
@@ -42,7 +46,7 @@ def measure_gil_cost(seconds: float = 0.2, *, contended: bool = False) -> dict[s
     if rival:
         rival.start()
     try:
-        samples = sorted(_round_trips(seconds))
+        samples = sorted(_round_trips(seconds, released_for))
     finally:
         done = True
         if rival:
@@ -83,13 +87,14 @@ def find_break_even(thread_count: int = 2, *, seconds: float = 2.0) -> dict:
 
     Raises
     ------
-    ValueError
-        `thread_count` or `seconds` is out of range.
+    TypeError, ValueError
+        `thread_count` is no int or `seconds` no number, or out of range.
     """
+    if not hasattr(thread_count, "__index__"):
+        raise TypeError(f"thread_count must be an int, not {type(thread_count).__name__}")
     if not 2 <= thread_count <= 64:
         raise ValueError(f"thread_count must be 2 to 64, not {thread_count!r}")
-    if not 0 < seconds <= 600:
-        raise ValueError(f"seconds must be more than 0 and at most 600, not {seconds!r}")
+    _check_number("seconds", seconds, above=0, most=600)
     sizes = [10, 30, 100, 300, 1000, 3000, 10_000, 30_000]
     rounds = 5
     budget = seconds / (len(sizes) * rounds * 2)
@@ -125,18 +130,27 @@ def _seconds_per_call(n: int) -> float:
 
 
 def _team_seconds(function, n: int, calls: int, thread_count: int) -> float:
-    start = threading.Barrier(thread_count + 1)
+    """From the first member's start to the last one's end: members that hold the GIL would delay a clock of ours."""
+    start = threading.Barrier(thread_count)
+    begins, ends = [], []
 
     def member() -> None:
         start.wait()
+        begins.append(time.perf_counter())
         for _ in range(calls):
             function(n)
+        ends.append(time.perf_counter())
 
     threads = [threading.Thread(target=member) for _ in range(thread_count)]
     for thread in threads:
         thread.start()
-    start.wait()
-    begin = time.perf_counter()
     for thread in threads:
         thread.join()
-    return time.perf_counter() - begin
+    return max(ends) - min(begins)
+
+
+def _check_number(name: str, value: float, *, above: float, most: float) -> None:
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    if not above < value <= most:
+        raise ValueError(f"{name} must be more than {above} and at most {most}, not {value!r}")

@@ -751,7 +751,7 @@ def test_out_is_filled_and_returned():
     ("out", "error", "message"),
     [
         (np.empty(3), ValueError, r"^out has shape \(3,\), the result has shape \(4,\)$"),
-        (np.empty((2, 2)), ValueError, "^out must be 1-D, not 2-D$"),
+        (np.empty((2, 2)), ValueError, "^out must be 1-D, not 2-D; use out.reshape"),
         (np.empty(8)[::2], ValueError, "^out is not C-contiguous"),
         (np.broadcast_to(np.zeros(4), (4,)), ValueError, "^out is read-only"),
         (memoryview(bytes(32)).cast("d"), ValueError, "^out is read-only"),
