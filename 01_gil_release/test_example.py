@@ -90,7 +90,9 @@ def main() -> None:
     print(f"  after 1 ms, with a busy Python thread:  median {busy['p50'] / 1e6:.1f} ms, slowest {busy['max'] / 1e6:.1f} ms")
     found = gil_release.find_break_even(2, seconds=1.5)
     pays = found["pays_from_ns"]
-    print("  two threads gain by releasing from " + (f"{pays / 1000:.1f} us of work per call on" if pays else "no size measured"))
+    print(
+        "  two threads gain by releasing from " + (f"{pays / 1000:.1f} us of work per call on" if pays else "no size measured")
+    )
 
     observer = gil_release.GilObserver()
     print("\n  what two native threads did with their time:")

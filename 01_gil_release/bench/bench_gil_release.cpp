@@ -20,8 +20,7 @@ void segmented_sieve(benchmark::State& state) {
 BENCHMARK(segmented_sieve)->RangeMultiplier(10)->Range(1000, 100'000'000)->Unit(benchmark::kMicrosecond);
 
 void parallel(benchmark::State& state) {
-    for (auto _ : state)
-        benchmark::DoNotOptimize(tenfold::count_primes_parallel(1'000'000, static_cast<int>(state.range(0))));
+    for (auto _ : state) benchmark::DoNotOptimize(tenfold::count_primes_parallel(1'000'000, static_cast<int>(state.range(0))));
 }
 BENCHMARK(parallel)->Arg(1)->Arg(2)->Arg(4)->UseRealTime()->Unit(benchmark::kMicrosecond);
 
@@ -38,8 +37,7 @@ struct release {
 
 void released_over_a_free_mutex(benchmark::State& state) {
     std::scoped_lock held(lock);
-    for (auto _ : state)
-        benchmark::DoNotOptimize(tenfold::released<release>([] { return false; }, [](auto) { return 1; }));
+    for (auto _ : state) benchmark::DoNotOptimize(tenfold::released<release>([] { return false; }, [](auto) { return 1; }));
 }
 BENCHMARK(released_over_a_free_mutex);
 

@@ -2,10 +2,9 @@
 
 import runpy
 
+import gil_release
 import pytest
 from tenfold_testing import exercise_file
-
-import gil_release
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ def folder(tmp_path_factory):
 
 
 def test_same_answer(folder):
-    child = run_child(f"import sys; sys.path.insert(0, {str(folder)!r}); import hear_ctrl_c; print(hear_ctrl_c.count_perfect(9000))")
+    child = run_child(
+        f"import sys; sys.path.insert(0, {str(folder)!r}); import hear_ctrl_c; print(hear_ctrl_c.count_perfect(9000))"
+    )
     assert child.stdout == "4\n", child.stderr
 
 

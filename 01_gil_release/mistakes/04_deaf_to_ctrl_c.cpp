@@ -18,13 +18,12 @@ PYBIND11_MODULE(deaf_to_ctrl_c, m) {
     });
     m.def("right", [](double seconds) {
         const auto end = clock_type::now() + std::chrono::duration<double>(seconds);
-        const bool stopped = tenfold::released<py::gil_scoped_release>(
-            [] { return PyErr_CheckSignals() != 0; },
-            [&](auto stop) {
-                while (clock_type::now() < end)
-                    if (stop()) return true;
-                return false;
-            });
+        const bool stopped = tenfold::released<py::gil_scoped_release>([] { return PyErr_CheckSignals() != 0; },
+                                                                       [&](auto stop) {
+                                                                           while (clock_type::now() < end)
+                                                                               if (stop()) return true;
+                                                                           return false;
+                                                                       });
         if (stopped) throw py::error_already_set();
     });
 }

@@ -171,8 +171,8 @@ C. Bays and R. H. Hudson, "The segmented sieve of Eratosthenes", BIT 17 (1977). 
 )");
     m.def(
         "benchmark_gil_release",
-        [](integer<"n"> n, integer<"iterations", 1, 1'000'000'000> iterations) { return benchmark(n, iterations); },
-        "n"_a, "iterations"_a, R"(
+        [](integer<"n"> n, integer<"iterations", 1, 1'000'000'000> iterations) { return benchmark(n, iterations); }, "n"_a,
+        "iterations"_a, R"(
 Total seconds of `iterations` blocking and `iterations` releasing calls, run in turn in one thread.
 
 With one thread there is nothing to win: the difference is what releasing costs.
@@ -223,9 +223,7 @@ Examples
 )");
     m.def(
         "sleep_releasing",
-        [](waiting_time<"seconds"> time) {
-            without_gil([&](auto stop) { tenfold::sleep_for(time.seconds, stop); });
-        },
+        [](waiting_time<"seconds"> time) { without_gil([&](auto stop) { tenfold::sleep_for(time.seconds, stop); }); },
         "seconds"_a, R"(
 Waits with the GIL released; Ctrl-C wakes it.
 
@@ -276,8 +274,8 @@ RuntimeError
     The interpreter is shutting down.
 )");
     m.def(
-        "_round_trips",
-        [](double seconds, double released_for) { return round_trips(seconds, released_for); }, "seconds"_a, "released_for"_a = 0.0,
+        "_round_trips", [](double seconds, double released_for) { return round_trips(seconds, released_for); }, "seconds"_a,
+        "released_for"_a = 0.0,
         "Nanoseconds of each release + reacquire for `seconds` (at most 200,000). See measure_gil_cost.");
 
     m.def(

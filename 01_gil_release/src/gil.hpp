@@ -138,7 +138,8 @@ struct pybind11::detail::type_caster<tenfold::boundary::integer<Name, Lowest, Hi
         int overflow = 0;
         value.value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
         if (overflow != 0) {
-            PyErr_SetString(PyExc_OverflowError, (argument + " does not fit in 64 bits: it must be between -2**63 and 2**63 - 1").c_str());
+            PyErr_SetString(PyExc_OverflowError,
+                            (argument + " does not fit in 64 bits: it must be between -2**63 and 2**63 - 1").c_str());
             throw error_already_set();
         }
         const std::string given = ", not " + std::to_string(value.value);

@@ -56,8 +56,8 @@ TEST_CASE("the three counts equal a plain sieve") {
         REQUIRE(tenfold::count_primes_segmented(n) == primes);
     }
     // around the sieve's segments (32768 odd numbers each) and around squares of primes
-    for (std::int64_t n : {65'534, 65'535, 65'536, 65'537, 65'538, 65'539, 131'070, 131'071, 131'072, 131'073, 10'200,
-                           10'201, 10'202, 199'999}) {
+    for (std::int64_t n : {65'534, 65'535, 65'536, 65'537, 65'538, 65'539, 131'070, 131'071, 131'072, 131'073, 10'200, 10'201,
+                           10'202, 199'999}) {
         REQUIRE(tenfold::count_primes(n) == expected[static_cast<std::size_t>(n)]);
         REQUIRE(tenfold::count_primes_segmented(n) == expected[static_cast<std::size_t>(n)]);
     }
@@ -159,8 +159,7 @@ TEST_CASE("released gives the lock up while the work runs, and holds it for the 
     REQUIRE_FALSE(others_got_in);
     std::jthread([&] { others_got_in = lock.try_lock(); }).join();
     REQUIRE_FALSE(others_got_in);  // it came back holding the lock
-    REQUIRE_THROWS_AS(tenfold::released<release>([] { return false; },
-                                                 [](auto) { throw std::runtime_error("work failed"); }),
+    REQUIRE_THROWS_AS(tenfold::released<release>([] { return false; }, [](auto) { throw std::runtime_error("work failed"); }),
                       std::runtime_error);
     std::jthread([&] { others_got_in = lock.try_lock(); }).join();
     REQUIRE_FALSE(others_got_in);  // also after an exception
@@ -189,7 +188,10 @@ TEST_CASE("a question that throws leaves the work unwinding without the lock") {
     REQUIRE(free_while_unwinding);
     for (int threads : thread_counts)  // and a team is told to stop, not waited for to the end of its work
         REQUIRE_THROWS_AS(tenfold::run_team(
-                              threads, [](int, const std::stop_token& token) { while (!token.stop_requested()) std::this_thread::yield(); },
+                              threads,
+                              [](int, const std::stop_token& token) {
+                                  while (!token.stop_requested()) std::this_thread::yield();
+                              },
                               []() -> bool { throw std::out_of_range("handler"); }),
                           std::out_of_range);
 }

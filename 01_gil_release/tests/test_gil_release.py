@@ -10,12 +10,11 @@ import sys
 import threading
 import traceback
 
+import gil_release
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tenfold_testing import HAS_GIL, THREADS, interrupt_child, run_child, run_threads, runs_without_gil
-
-import gil_release
 
 COUNTS = [
     gil_release.compute_primes_blocking,
@@ -125,7 +124,14 @@ def test_break_even_counts_all_that_the_blocking_threads_do():
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize(
     ("bad", "error"),
-    [(1.0, TypeError), ("7", TypeError), (None, TypeError), ([3], TypeError), (2**63, OverflowError), (-(2**63) - 1, OverflowError)],
+    [
+        (1.0, TypeError),
+        ("7", TypeError),
+        (None, TypeError),
+        ([3], TypeError),
+        (2**63, OverflowError),
+        (-(2**63) - 1, OverflowError),
+    ],
 )
 def test_bad_n(count, bad, error):
     with pytest.raises(error, match="^n "):
@@ -368,7 +374,8 @@ def test_exit_while_daemon_threads_come_and_go(call):
 
 
 @pytest.mark.parametrize(
-    "call", ["compute_primes_releasing(10**6)", "parallel_compute(10**5, 2)", "call_from_workers(abs, 3, 2)", "GilObserver().run(10)"]
+    "call",
+    ["compute_primes_releasing(10**6)", "parallel_compute(10**5, 2)", "call_from_workers(abs, 3, 2)", "GilObserver().run(10)"],
 )
 def test_a_call_while_the_interpreter_shuts_down(call):
     """The answer or a RuntimeError, never a hang."""

@@ -76,13 +76,6 @@ def main(words: list[str]) -> int:
     for lesson in lessons:
         failed += google_benchmark(lesson, where, quick)
         failed += tables(lesson, where, quick)
-    if build.has_boundary(lessons):
-        say.line("boundary.hpp: list to contiguous memory and back")
-        script = ROOT / "scripts" / "testing" / "boundary" / "bench_boundary.py"
-        if script.exists() and say.stream(
-            [python.PYTHON, script, *(["0.1"] if quick else [])], env=python.environment(), limit=LIMIT
-        ):
-            failed.append("boundary/bench_boundary.py")
     if absent:
         say.line(f"not to be had here, so not compared with: {', '.join(absent)}")
     if failed:

@@ -49,7 +49,10 @@ def write_front() -> None:
     page = ROOT / "README.md"
     text = page.read_text(encoding="utf-8")
     new = re.sub(
-        r"(<!-- headlines -->\n).*?(<!-- /headlines -->)", lambda found: found[1] + headlines() + found[2], text, flags=re.DOTALL
+        r"(<!-- headlines -->\n).*?(<!-- /headlines -->)",
+        lambda found: found[1] + headlines() + found[2],
+        text,
+        flags=re.DOTALL,
     )
     if new != text:
         page.write_text(new, encoding="utf-8")

@@ -48,8 +48,7 @@ public:
     /// been joined (the join is what makes its writes visible).
     class lane {
     public:
-        lane(const timeline& owner, int index, std::string label)
-            : owner_(owner), index_(index), label_(std::move(label)) {}
+        lane(const timeline& owner, int index, std::string label) : owner_(owner), index_(index), label_(std::move(label)) {}
 
         void enter(lock_state state) {
             const std::int64_t now = owner_.now();
@@ -104,14 +103,13 @@ public:
         for (const lane& l : lanes_) {
             const std::string thread = std::to_string(l.index());
             json += separator;
-            json += R"({"ph": "M", "name": "thread_name", "pid": 0, "tid": )" + thread +
-                    R"(, "args": {"name": ")" + escaped(l.label()) + "\"}}";
+            json += R"({"ph": "M", "name": "thread_name", "pid": 0, "tid": )" + thread + R"(, "args": {"name": ")" +
+                    escaped(l.label()) + "\"}}";
             separator = ",\n";
             for (const interval& i : l.intervals()) {
                 json += separator;
-                json += std::string(R"({"ph": "X", "cat": "lock", "name": ")") + name_of(i.state) +
-                        R"(", "pid": 0, "tid": )" + thread + ", \"ts\": " + microseconds(i.begin) +
-                        ", \"dur\": " + microseconds(i.end - i.begin) + "}";
+                json += std::string(R"({"ph": "X", "cat": "lock", "name": ")") + name_of(i.state) + R"(", "pid": 0, "tid": )" +
+                        thread + ", \"ts\": " + microseconds(i.begin) + ", \"dur\": " + microseconds(i.end - i.begin) + "}";
             }
         }
         return json + "\n]}\n";

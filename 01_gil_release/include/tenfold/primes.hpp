@@ -87,8 +87,8 @@ std::int64_t count_primes(std::int64_t n, Stop stop = {}) {
 
 /// Number of primes in (low, high], given the odd primes up to the root of high.
 template <class Stop = never_stop>
-std::int64_t count_primes_between(std::int64_t low, std::int64_t high,
-                                  const std::vector<std::int64_t>& odd_primes, Stop stop = {}) {
+std::int64_t count_primes_between(std::int64_t low, std::int64_t high, const std::vector<std::int64_t>& odd_primes,
+                                  Stop stop = {}) {
     std::int64_t count = low < 2 && high >= 2 ? 1 : 0;
     const std::int64_t first = std::max<std::int64_t>(3, low + 1 + low % 2);
     detail::looker look(stop);

@@ -106,9 +106,7 @@ def find_break_even(thread_count: int = 2, *, seconds: float = 2.0) -> dict:
         for _ in range(rounds):
             times["blocking"].append(_team_seconds(compute_primes_blocking, n, calls, thread_count))
             times["releasing"].append(_team_seconds(compute_primes_releasing, n, calls, thread_count))
-        rows.append(
-            (n, work * 1e9, statistics.median(times["blocking"]), statistics.median(times["releasing"]))
-        )
+        rows.append((n, work * 1e9, statistics.median(times["blocking"]), statistics.median(times["releasing"])))
     pays_from = None
     for _, work_ns, blocking, releasing in reversed(rows):
         if releasing * 1.1 > blocking:

@@ -28,19 +28,6 @@ void spin(const auto& stop, double seconds) {
     inside.fetch_sub(1);
 }
 
-/// Median nanoseconds of one call, over `rounds` batches.
-template <class F>
-double median_ns(int rounds, int batch, F&& f) {
-    std::vector<double> times;
-    for (int round = 0; round < rounds; ++round) {
-        const auto start = std::chrono::steady_clock::now();
-        for (int i = 0; i < batch; ++i) f();
-        times.push_back(std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start).count() / batch);
-    }
-    std::ranges::nth_element(times, times.begin() + rounds / 2);
-    return times[static_cast<std::size_t>(rounds) / 2];
-}
-
 template <class T, class M>
 void bind_numbers(M& m, const std::string& suffix) {
     m.def(("round_trip_" + suffix).c_str(), [](list_of<T, "numbers"> numbers) { return to_list(numbers.read()); },
@@ -163,28 +150,11 @@ PYBIND11_MODULE(boundary_probe, m, py::mod_gil_not_used(), py::multiple_interpre
     m.def("read_int64", [](list_of<std::int64_t, "numbers"> numbers) { return numbers.read().size(); });
     m.def("caster_float64", [](const std::vector<double>& numbers) { return numbers.size(); });
     m.def("caster_int64", [](const std::vector<std::int64_t>& numbers) { return numbers.size(); });
-    m.def("sum_float64", [](list_of<double, "numbers"> numbers) {
-        double sum = 0;
-        for (const double value : numbers.read()) sum += value;
-        return sum;
-    });
     m.def("to_list_float64", [](array_of<double, "numbers"> numbers) { return to_list(numbers.span()); });
-    m.def("caster_list_float64", [](array_of<double, "numbers"> numbers) {
-        return std::vector<double>(numbers.span().begin(), numbers.span().end());
+    m.def("create_floats", [](array_of<double, "numbers"> numbers) {  // the floor of every list result
+        std::vector<py::object> kept;
+        kept.reserve(numbers.size());
+        for (const double value : numbers.span()) kept.push_back(py::reinterpret_steal<py::object>(PyFloat_FromDouble(value)));
+        return kept.size();
     });
-    m.def(
-        "array_t_address",
-        [](py::array_t<double, py::array::c_style> numbers) { return reinterpret_cast<std::uintptr_t>(numbers.data()); },
-        py::arg("numbers").noconvert());
-    m.def("nothing", [](py::object) {});
-    m.def("ns_create_floats", [](array_of<double, "numbers"> numbers, int rounds) {
-        std::vector<PyObject*> kept(numbers.size());
-        return median_ns(rounds, 1, [&] {
-            for (std::size_t i = 0; i < kept.size(); ++i) kept[i] = PyFloat_FromDouble(numbers.span()[i]);
-            for (PyObject* object : kept) Py_DECREF(object);
-        });
-    });
-    m.def("ns_released", [](int rounds, int batch) { return median_ns(rounds, batch, [] { released([](auto) {}); }); });
-    m.def("ns_bare_pair",
-          [](int rounds, int batch) { return median_ns(rounds, batch, [] { PyEval_RestoreThread(PyEval_SaveThread()); }); });
 }
