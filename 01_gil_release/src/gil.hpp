@@ -47,8 +47,17 @@ private:
     PyThreadState* state_;
 };
 
-/// Signals are Python's to handle, in its main thread only.
+inline bool finalizing() {
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing() != 0;
+#else
+    return _Py_IsFinalizing() != 0;
+#endif
+}
+
+/// Signals are Python's to handle, in its main thread only. (While it shuts down nothing can be imported any more.)
 inline bool in_main_thread() {
+    if (finalizing()) return false;
     const py::object threading = py::module_::import("threading");
     return threading.attr("get_ident")().equal(threading.attr("main_thread")().attr("ident"));
 }

@@ -59,12 +59,7 @@ private:
 
 /// A shutting-down interpreter lets no new thread in: whoever waited for one would wait for ever.
 inline void refuse_at_shutdown() {
-#if PY_VERSION_HEX >= 0x030D0000
-    const bool finalizing = Py_IsFinalizing() != 0;
-#else
-    const bool finalizing = _Py_IsFinalizing() != 0;
-#endif
-    if (finalizing) throw std::runtime_error("the interpreter is shutting down: native threads can no longer enter it");
+    if (finalizing()) throw std::runtime_error("the interpreter is shutting down: native threads can no longer enter it");
 }
 
 /// function(i). While the interpreter shuts down, CPython ends a thread inside this call by unwinding it: only plain

@@ -689,8 +689,13 @@ private:
     /// Python handles signals there only: elsewhere another look would cost a GIL round trip for nothing. This runs Python
     /// code, so a signal handler may raise in it too.
     static bool in_main_thread() {
+#if PY_VERSION_HEX >= 0x030D0000
+        if (Py_IsFinalizing() != 0) return false;  // nothing can be imported any more
+#else
+        if (_Py_IsFinalizing() != 0) return false;
+#endif
         const py::object threading = py::module_::import("threading");
-        return threading.attr("current_thread")().is(threading.attr("main_thread")());
+        return threading.attr("get_ident")().equal(threading.attr("main_thread")().attr("ident"));
     }
 
     /// Before 3.14 a finalizing interpreter ends the threads that ask for the GIL by unwinding them, and destructors
