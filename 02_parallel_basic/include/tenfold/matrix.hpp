@@ -5,9 +5,9 @@
 // (the same operations along rows), parallel_matrix_multiply (blocks that fit the caches, packed panels, a tile of C in
 // registers: matrix-inl.hpp). After Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 //
-// Each element is summed over blocks of 256 of k, in order, with fused multiply-adds where the CPU has them: the same bits
-// at every thread count, and within (k + 2) * 2^-53 * sum |a||b| of the exact sum. CPUs with and without FMA may differ
-// in the last bits. NaN and infinity go where IEEE 754 says.
+// Each element is summed over blocks of 256 of k, in order (a single row or column: in an order of its own), with fused
+// multiply-adds where the CPU has them: the same bits at every thread count, and within (k + 2) * 2^-53 * sum |a||b| of the
+// exact sum. CPUs with different vectors may differ in the last bits. NaN and infinity go where IEEE 754 says.
 //
 // Copy: matrix.hpp, matrix-inl.hpp, parallel.hpp, simd.hpp, simd-targets-inl.hpp. Needs C++20, OpenMP (-fopenmp), Google
 // Highway (link hwy).
@@ -15,7 +15,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <limits>
 #include <memory>
 #include <new>
 #include <span>
@@ -41,6 +40,15 @@ inline void multiply_block(const double* a, const double* b, std::size_t depth, 
     TENFOLD_DISPATCH(matrix_multiply_block, a, b, depth, c, stride, rows, columns, add);
 }
 
+inline void row_times(const double* a, const double* b, std::size_t stride, std::size_t depth, double* c, std::size_t columns,
+                      bool add) {
+    TENFOLD_DISPATCH(matrix_row_times, a, b, stride, depth, c, columns, add);
+}
+inline void times_column(const double* a, std::size_t stride, std::size_t rows, std::size_t depth, const double* x, double* c,
+                         bool add) {
+    TENFOLD_DISPATCH(matrix_times_column, a, stride, rows, depth, x, c, add);
+}
+
 inline constexpr std::size_t round_up(std::size_t n, std::size_t step) { return (n + step - 1) / step * step; }
 inline constexpr std::size_t cuts(std::size_t n, std::size_t size) { return n / size + (n % size != 0); }
 
@@ -61,11 +69,40 @@ private:
 inline bool smaller_than(std::span<const double> values, std::size_t rows, std::size_t columns) {
     return rows != 0 && values.size() / rows < columns;
 }
-inline void check_matrices(std::span<const double> a, std::span<const double> b, std::span<double> c, std::size_t m, std::size_t k,
-                           std::size_t n) {
+inline void check_matrices(std::span<const double> a, std::span<const double> b, std::span<double> c, std::size_t m,
+                           std::size_t k, std::size_t n) {
     if (smaller_than(a, m, k)) throw std::invalid_argument("a is smaller than m x k");
     if (smaller_than(b, k, n)) throw std::invalid_argument("b is smaller than k x n");
     if (smaller_than(c, m, n)) throw std::invalid_argument("c is smaller than m x n");
+}
+
+// A single row or column: every element of the matrix is used once, so memory decides, and copying would double the traffic.
+template <class Stop>
+void multiply_column(const double* a, const double* x, double* c, std::size_t m, std::size_t k, int threads, Stop& stop) {
+    constexpr std::size_t depth = 65536, unit = 4 * depth;
+    for (std::size_t start = 0; start < k; start += depth) {
+        const std::size_t steps = std::min(depth, k - start);
+        const std::size_t rows = std::max<std::size_t>(1, std::min(unit / steps, cuts(m, 4 * static_cast<std::size_t>(threads))));
+        parallel_chunks(
+            m, rows, threads,
+            [&](std::size_t begin, std::size_t end) {
+                times_column(a + begin * k + start, k, end - begin, steps, x + start, c + begin, start != 0);
+            },
+            stop);
+    }
+}
+template <class Stop>
+void multiply_row(const double* a, const double* b, double* c, std::size_t k, std::size_t n, int threads, Stop& stop) {
+    constexpr std::size_t depth = 1024, width = 3072;
+    for (std::size_t start = 0; start < k; start += depth) {
+        const std::size_t steps = std::min(depth, k - start);
+        parallel_chunks(
+            n, std::min(width, round_up(cuts(n, 4 * static_cast<std::size_t>(threads)), 32)), threads,
+            [&](std::size_t begin, std::size_t end) {
+                row_times(a + start, b + start * n + begin, n, steps, c + begin, end - begin, start != 0);
+            },
+            stop);
+    }
 }
 
 }  // namespace detail
@@ -95,8 +132,8 @@ inline void matrix_multiply_ikj(std::span<const double> a, std::span<const doubl
 /// c (m x n) = a (m x k) b (k x n), all row-major; c must not overlap a or b. Any of m, k, n may be 0 (an empty sum is 0.0).
 /// After tenfold::stopped, c holds parts of the result.
 template <class Stop = never_stop>
-void parallel_matrix_multiply(std::span<const double> a, std::span<const double> b, std::span<double> c, std::size_t m, std::size_t k,
-                              std::size_t n, int threads, Stop&& stop = {}) {
+void parallel_matrix_multiply(std::span<const double> a, std::span<const double> b, std::span<double> c, std::size_t m,
+                              std::size_t k, std::size_t n, int threads, Stop&& stop = {}) {
     detail::check_matrices(a, b, c, m, k, n);
     if (threads < 1) throw std::invalid_argument("threads must be >= 1");
     if (stop()) throw stopped();
@@ -105,55 +142,66 @@ void parallel_matrix_multiply(std::span<const double> a, std::span<const double>
         std::fill_n(c.begin(), m * n, 0.0);
         return;
     }
+    constexpr std::size_t depth = 256;  // of a block: fixed, because it decides the bits
+    // Each block of k opens regions, which cost some microseconds: below a hundred thousand multiply-adds they do not pay.
+    const std::size_t at_once = m == 1 || n == 1 ? k : std::min(depth, k);
+    if (static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(at_once) < 1e5) threads = 1;
+    if (detail::inside_region()) threads = 1;
+    if (n == 1) return detail::multiply_column(a.data(), b.data(), c.data(), m, k, threads, stop);
+    if (m == 1) return detail::multiply_row(a.data(), b.data(), c.data(), k, n, threads, stop);
     std::size_t tile_rows, tile_columns;
     detail::matrix_shape(&tile_rows, &tile_columns);
 
-    // A block of A (height x depth) fits the second-level cache with room to spare, one of B (depth x width) the third.
-    // depth is fixed: it decides the bits. The others only decide who computes what.
-    constexpr std::size_t depth = 256, height_limit = 144, width_limit = 3072;
-    // Two regions for each block of k cost some microseconds: below about a hundred thousand multiply-adds they do not pay.
-    const double work = static_cast<double>(m) * static_cast<double>(k) * static_cast<double>(n);
-    if (work < 1e5 || detail::inside_region()) threads = 1;
-    const std::size_t wanted = threads == 1 ? 1 : 4 * static_cast<std::size_t>(threads);  // tasks, so that nobody waits long
-    const std::size_t height = std::min(height_limit, detail::round_up(detail::cuts(m, wanted), tile_rows));
-    const std::size_t row_tasks = detail::cuts(m, height);
-
-    const std::size_t width_most = std::min(width_limit / tile_columns * tile_columns, detail::round_up(n, tile_columns));
+    // A panel of A (tile_rows x depth) fits the first-level cache, a slice of B (depth x slice) half of the second, both packed
+    // blocks and the block of C (side x side) the third, or nearly. This only decides who computes what.
+    constexpr std::size_t slice_limit = 264, height_limit = 120, side = 1920;
+    const std::size_t rows_most = std::min(side / tile_rows * tile_rows, detail::round_up(m, tile_rows));
+    const std::size_t columns_most = std::min(side / tile_columns * tile_columns, detail::round_up(n, tile_columns));
     const std::size_t depth_most = std::min(depth, k);
-    const detail::panels packed_b(width_most * depth_most);
-    const detail::panels packed_a(static_cast<std::size_t>(threads) * height * depth_most);
+    const detail::panels packed(detail::round_up(rows_most * depth_most, 16) + columns_most * depth_most);
+    double* const packed_a = packed.data();
+    double* const packed_b = packed_a + detail::round_up(rows_most * depth_most, 16);
 
-    for (std::size_t column = 0; column < n; column += width_most) {
-        const std::size_t width = std::min(width_most, n - column);
-        // Few rows: cut the columns as well.
-        const std::size_t cut = std::min(detail::cuts(wanted, row_tasks), detail::cuts(width, tile_columns));
-        const std::size_t slice = detail::round_up(detail::cuts(width, cut), tile_columns);
-        const std::size_t slices = detail::cuts(width, slice);
+    for (std::size_t column = 0; column < n; column += columns_most)
+        for (std::size_t row = 0; row < m; row += rows_most) {
+            const std::size_t columns = std::min(columns_most, n - column), rows = std::min(rows_most, m - row);
+            // Tasks small enough that nobody waits long, neither for the last thread nor for `stop`.
+            const std::size_t slices = detail::cuts(columns, slice_limit);
+            const std::size_t slice = detail::round_up(detail::cuts(columns, slices), tile_columns);
+            const std::size_t wanted = threads == 1 ? 1 : detail::cuts(4 * static_cast<std::size_t>(threads), slices);
+            const std::size_t height = std::min(height_limit, detail::round_up(detail::cuts(rows, wanted), tile_rows));
+            const std::size_t bands = detail::cuts(rows, height);
+            const std::size_t pack_rows = 8 * tile_rows, pack_columns = 4 * tile_columns;
+            const std::size_t packs_of_a = detail::cuts(rows, pack_rows), packs_of_b = detail::cuts(columns, pack_columns);
 
-        for (std::size_t start = 0; start < k; start += depth) {
-            const std::size_t steps = std::min(depth, k - start);
-            parallel_chunks(
-                width, 4 * tile_columns, threads,
-                [&](std::size_t begin, std::size_t end) {
-                    detail::pack_b(b.data() + start * n + column + begin, n, steps, end - begin, packed_b.data() + begin * steps);
-                },
-                stop, {.how = schedule::static_});
-            parallel_chunks(
-                row_tasks * slices, 1, threads,
-                [&](std::size_t task, std::size_t) {
-                    const std::size_t row = task / slices * height, from = task % slices * slice;
-                    const std::size_t rows = std::min(height, m - row), columns = std::min(slice, width - from);
-                    double* block = packed_a.data();
-#ifdef _OPENMP
-                    if (threads > 1) block += static_cast<std::size_t>(omp_get_thread_num()) * height * depth_most;
-#endif
-                    detail::pack_a(a.data() + row * k + start, k, rows, steps, block);
-                    detail::multiply_block(block, packed_b.data() + from * steps, steps, c.data() + row * n + column + from, n, rows,
-                                           columns, start != 0);
-                },
-                stop);
+            for (std::size_t start = 0; start < k; start += depth) {
+                const std::size_t steps = std::min(depth, k - start);
+                parallel_chunks(
+                    packs_of_a + packs_of_b, 1, threads,
+                    [&](std::size_t task, std::size_t) {
+                        if (task < packs_of_a) {
+                            const std::size_t from = task * pack_rows;
+                            detail::pack_a(a.data() + (row + from) * k + start, k, std::min(pack_rows, rows - from), steps,
+                                           packed_a + from * steps);
+                        } else {
+                            const std::size_t from = (task - packs_of_a) * pack_columns;
+                            detail::pack_b(b.data() + start * n + column + from, n, steps, std::min(pack_columns, columns - from),
+                                           packed_b + from * steps);
+                        }
+                    },
+                    stop);
+                // Band by band down a slice: the slice stays in the second-level cache of each thread that works on it.
+                parallel_chunks(
+                    bands * detail::cuts(columns, slice), 1, threads,
+                    [&](std::size_t task, std::size_t) {
+                        const std::size_t top = task % bands * height, left = task / bands * slice;
+                        detail::multiply_block(packed_a + top * steps, packed_b + left * steps, steps,
+                                               c.data() + (row + top) * n + column + left, n, std::min(height, rows - top),
+                                               std::min(slice, columns - left), start != 0);
+                    },
+                    stop);
+            }
         }
-    }
 }
 
 }  // namespace tenfold
