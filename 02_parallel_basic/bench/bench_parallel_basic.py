@@ -188,6 +188,17 @@ def list_cases():
         yield bench.Case("lists", name, n, "list", ours, peers, check, at_least, None, THREADS, convert=convert)
 
 
+def boundary_cases():
+    """What every lesson's boundary.hpp costs; its bench lives with its tests."""
+    sys.path.insert(0, str(HERE.parents[1] / "scripts" / "testing" / "boundary"))
+    try:
+        import bench_boundary
+    except ImportError:
+        print("no boundary table: build the target boundary_probe first (./scripts/bench does)", file=sys.stderr)
+        return
+    yield from bench_boundary.cases()
+
+
 def sum_cases(library, numba_sum):
     for n in (100_000, 1_000_000, 16_000_000):
         a = np.random.default_rng(3).random(n)
@@ -312,7 +323,7 @@ def matmul_cases(library):
             aims["FMA probe, as many multiply-adds"] = 0.85
         close = lambda x, y: np.allclose(x, y, rtol=1e-10)  # noqa: E731
         size = f"{n} x {n}"
-        yield bench.Case("matmul", "parallel_matrix_multiply", size, "array", ours, peers, close, {kernel: 1.0}, aims, THREADS)
+        yield bench.Case("matmul", "parallel_matrix_multiply", size, "array", ours, peers, close, {kernel: 1.0}, aims, THREADS, pause=0.06)
 
 
 def library_sources(limit: int = 8_000_000) -> list[str]:
@@ -398,6 +409,7 @@ def cases():
     library, (numba_sum, numba_mandelbrot) = cpp_peers(), numba_peers()
     only = OPTIONS[OPTIONS.index("--only") + 1] if "--only" in OPTIONS[:-1] else ""
     for names, make in (
+        ("boundary list", boundary_cases),
         ("lists parallel_sum parallel_max parallel_square parallel_filter_even parallel_sort", list_cases),
         ("sums parallel_sum", lambda: sum_cases(library, numba_sum)),
         ("small parallel_sum", lambda: small_cases(library)),

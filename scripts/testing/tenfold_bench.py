@@ -94,6 +94,8 @@ class Case:
     aim: float | Mapping[str, float] | None = None
     threads: int | None = None
     note: str = ""
+    pause: float = 0.01
+    """Idle seconds before each round, so that a peer's spinning threads have fallen asleep."""
     convert: Callable[[], Any] | None = None
     """Conversion alone, both ways; the table then has columns for it and for the rest, the computation."""
 
@@ -120,7 +122,7 @@ def _canary():
     return performance_timing.cumsum(_canary_numbers)
 
 
-def measure_case(case: Case, *, quick: bool = False, pause: float = 0.01) -> dict:
+def measure_case(case: Case, *, quick: bool = False) -> dict:
     """One row: answers compared, everything warmed up, then interleaved rounds."""
     row: dict[str, Any] = {
         "group": case.group,
@@ -155,7 +157,7 @@ def measure_case(case: Case, *, quick: bool = False, pause: float = 0.01) -> dic
         while time.perf_counter() < until:
             function()
     rounds, min_time = (QUICK_ROUNDS, 0.004) if quick else (ROUNDS, 0.02)
-    result = performance_timing.compare(functions, rounds=rounds, min_time=min_time, pause=pause)
+    result = performance_timing.compare(functions, rounds=rounds, min_time=min_time, pause=case.pause)
     ours = result.measurements["ours"]
     row.update(ours_s=_short(ours.median), ours_low_s=_short(ours.low), ours_high_s=_short(ours.high), rounds=rounds)
     if case.convert is not None:

@@ -22,7 +22,7 @@ def told_flags(lesson: Lesson) -> list[str]:
     if not found:
         raise Wrong("the page has no section 'Copy it'")
     code = re.findall(r"```.*?```|`[^`\n]+`", found.group(1), re.DOTALL)
-    flags = re.findall(r"(?<![\w-])-(?:std=[\w+]+|pthread|fopenmp|march=\S+|m\w+|l\w+|f[\w-]+)", " ".join(code))
+    flags = re.findall(r"(?<![\w-])-(?:std=[\w+]+|pthread|fopenmp|march=\S+|m\w+|l\w+|f[\w=-]+)", " ".join(code))
     return list(dict.fromkeys(flags))
 
 

@@ -1,0 +1,342 @@
+// bindings.cpp - the module performance_timing: what the calls take and where the GIL is. The loops are in
+// bind_loops.hpp. Python callables are timed with the GIL held: giving it up would time the wait for it as well.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <optional>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "bind_loops.hpp"
+#include "boundary.hpp"
+#include "tenfold/stream.hpp"
+#include "tenfold/timing.hpp"
+
+namespace py = pybind11;
+using namespace py::literals;
+using namespace tenfold::boundary;
+
+namespace {
+
+using text_argument = const std::string&;
+
+/// Calls a Python function again and again. Ctrl-C is looked for after each call (a function written in C never does so
+/// itself), and other threads get the GIL at least every 50 ms.
+class python_batch {
+public:
+    explicit python_batch(py::function function) : function_(std::move(function)) {}
+
+    void operator()(std::int64_t iterations) {
+        std::int64_t until_look = 1, step = 1;
+        auto last = clock::now();
+        for (std::int64_t i = 0; i < iterations; ++i) {
+            const auto result = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(function_.ptr()));
+            if (!result || PyErr_CheckSignals() != 0) throw py::error_already_set();
+            if (--until_look > 0) continue;
+            const auto now = clock::now();
+            step = now - last < std::chrono::milliseconds(10) ? std::min<std::int64_t>(step * 2, 1 << 20) : 1;
+            if (now - last >= std::chrono::milliseconds(5) || step == 1) {
+                if (now - yielded_ >= std::chrono::milliseconds(50)) {
+                    { released_gil free; free.finish(); }
+                    yielded_ = clock::now();
+                }
+                last = now;
+            }
+            until_look = step;
+        }
+    }
+
+private:
+    using clock = std::chrono::steady_clock;
+    py::function function_;
+    clock::time_point yielded_ = clock::now();
+};
+
+tenfold::timer_result timed(text_argument name, py::function function, std::int64_t iterations) {
+    python_batch run(std::move(function));
+    const tenfold::timer watch(name);
+    run(iterations);
+    return watch.stop(iterations);
+}
+
+std::tuple<double, double, double, double> statistical(py::function function, std::int64_t runs, std::int64_t iterations) {
+    python_batch run(std::move(function));
+    std::vector<double> seconds;
+    double sum = 0.0;
+    for (std::int64_t i = 0; i < runs; ++i) {
+        const tenfold::timer watch;
+        run(iterations);
+        seconds.push_back(watch.elapsed());
+        sum += seconds.back();
+    }
+    const auto [least, most] = std::minmax_element(seconds.begin(), seconds.end());
+    const double mean = std::clamp(sum / static_cast<double>(runs), *least, *most);
+    return {mean, tenfold::median(seconds), *least, *most};
+}
+
+/// Python functions, measured in interleaved rounds; the pauses are spent without the GIL.
+std::vector<std::pair<std::int64_t, std::vector<double>>> compare(const std::vector<py::function>& functions, std::int64_t rounds,
+                                                                  double min_time, double pause) {
+    const tenfold::plan how{min_time, static_cast<int>(rounds), pause};
+    std::vector<std::pair<std::string, tenfold::batch>> cases;
+    for (const py::function& function : functions) cases.emplace_back("", python_batch(function));
+    const auto stop = [] {
+        if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+        released_gil free;
+        std::this_thread::yield();
+        free.finish();
+        return false;
+    };
+    std::vector<std::pair<std::int64_t, std::vector<double>>> result;
+    for (auto& one : tenfold::compare(cases, how, stop).cases) result.emplace_back(one.iterations, std::move(one.seconds));
+    return result;
+}
+
+template <class Values>
+auto compare_sums(const Values& values, std::int64_t iterations, int num_threads) {
+    return released([&](auto stop) {
+        const auto run = [&](const char* name, int threads) {
+            const tenfold::timer watch(name);
+            for (std::int64_t i = 0; i < iterations; ++i) tenfold::keep(tenfold::sum_of_squares(values, threads, stop));
+            return watch.stop(iterations);
+        };
+        return std::make_pair(run("Sequential", 1), run("Parallel", num_threads));
+    });
+}
+
+/// Bytes that can be had without swapping, and the cgroup's limit where there is one.
+double available_bytes() {
+    double available = 1e18;
+#ifdef __linux__
+    std::ifstream memory("/proc/meminfo");
+    for (std::string line; std::getline(memory, line);)
+        if (line.rfind("MemAvailable:", 0) == 0) available = std::stod(line.substr(13)) * 1024;
+    double most = 0, used = 0;
+    if (std::ifstream("/sys/fs/cgroup/memory.max") >> most && std::ifstream("/sys/fs/cgroup/memory.current") >> used)
+        available = std::min(available, std::max(0.0, most - used));
+#endif
+    return available;
+}
+
+void refuse_more_than_available(const char* name, std::int64_t size, double arrays) {
+    const double wanted = 8.0 * static_cast<double>(size) * arrays, limit = 0.8 * available_bytes();
+    if (wanted <= limit) return;
+    PyErr_SetString(PyExc_MemoryError,
+                    (std::string(name) + "=" + std::to_string(size) + " needs " + tenfold::detail::fixed(wanted * 1e-9, 1) +
+                     " GB; the limit is 80 % of the memory available now, " + tenfold::detail::fixed(limit * 1e-9, 1) +
+                     " GB: use at most " + tenfold::detail::fixed(std::floor(limit / 8.0 / arrays), 0))
+                        .c_str());
+    throw py::error_already_set();
+}
+
+/// A duration for Profiler.measure: the header refuses what is not finite.
+class span {
+public:
+    span(py::object owner, std::string name) : owner_(std::move(owner)), name_(std::move(name)) {}
+    void enter() { watch_.emplace(name_); }
+    void exit() {
+        if (!watch_) throw std::runtime_error("the span was not entered");
+        owner_.cast<tenfold::profiler&>().measure(name_, watch_->elapsed());
+        watch_.reset();
+    }
+
+private:
+    py::object owner_;  // keeps the profiler alive
+    std::string name_;
+    std::optional<tenfold::timer> watch_;
+};
+
+py::dict build_info() {
+    py::dict info;
+#if defined(__clang__)
+    info["compiler"] = std::string("clang ") + __clang_version__;
+#elif defined(__GNUC__)
+    info["compiler"] = std::string("g++ ") + __VERSION__;
+#else
+    info["compiler"] = "unknown";
+#endif
+#ifdef TENFOLD_FLAGS
+    info["flags"] = TENFOLD_FLAGS;
+#else
+    info["flags"] = "";
+#endif
+    info["nontemporal_stores"] = tenfold::has_nontemporal_stores;
+    info["usable_cores"] = usable_cores();
+    return info;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::per_interpreter_gil()) {
+    m.doc() = "Lesson 03: timers, robust statistics, memory bandwidth, and thirteen loops.";
+    using result = tenfold::timer_result;
+    using runs_argument = count<"runs", 100'000'000>;
+
+    py::class_<result>(m, "TimerResult", py::module_local(), "Seconds that a number of iterations took.")
+        .def_readonly("name", &result::name)
+        .def_readonly("duration_secs", &result::duration_secs)
+        .def_readonly("iterations", &result::iterations)
+        .def("per_iteration", &result::per_iteration, "Seconds per iteration; ``inf`` for 0 iterations.")
+        .def("ops_per_second", &result::ops_per_second, "Iterations per second.")
+        .def("__repr__", &result::to_string);
+
+    py::class_<tenfold::timer>(m, "Timer", py::module_local(), R"(
+A monotonic timer that starts when it is made, and again when a ``with`` block is entered.
+
+Parameters
+----------
+name : str
+    Goes into the result.
+)")
+        .def(py::init<std::string>(), "name"_a)
+        .def("elapsed", &tenfold::timer::elapsed, "Seconds since the start; can be asked at any time.")
+        .def("stop", [](const tenfold::timer& self, amount<"iterations"> iterations) { return self.stop(iterations); },
+             "iterations"_a, R"(
+What has passed since the start, as a TimerResult. The timer goes on.
+
+Parameters
+----------
+iterations : int
+    0 or more.
+)")
+        .def("__enter__", [](py::object self) {
+            self.cast<tenfold::timer&>().restart();
+            return self;
+        })
+        .def("__exit__", [](const tenfold::timer&, const py::args&) { return false; });
+
+    m.def("benchmark", [](text_argument name, py::function func, count<"iterations"> iterations) {
+        return timed(name, std::move(func), iterations); }, "name"_a, "func"_a, "iterations"_a, R"(
+Calls ``func()`` `iterations` times, with the GIL held, and returns the time as a TimerResult.
+
+Raises
+------
+ValueError
+    `iterations` is below 1.
+BaseException
+    Whatever `func` raises.
+)");
+    m.def("benchmark_with_warmup", [](text_argument name, py::function func, amount<"warmup"> warmup, count<"iterations"> iterations) {
+        python_batch{func}(warmup);
+        return timed(name, std::move(func), iterations); }, "name"_a, "func"_a, "warmup"_a, "iterations"_a, R"(
+Like :func:`benchmark`, after `warmup` (0 or more) calls that are not timed.
+)");
+    m.def("benchmark_statistical", [](text_argument, py::function func, runs_argument runs, count<"iterations_per_run"> iterations) {
+        return statistical(std::move(func), runs, iterations); }, "name"_a, "func"_a, "runs"_a, "iterations_per_run"_a, R"(
+Times `runs` runs of `iterations_per_run` calls each.
+
+Returns
+-------
+tuple of float
+    ``(mean, median, min, max)``, seconds per run. Of an even number of runs the median is the mean of the middle two.
+)");
+    const char* const compare_doc = R"(
+Times the sum of squares of `data` on one thread and on several; both compute the same bits.
+
+Parameters
+----------
+data : list of float or float64 array
+    An array is read where it is.
+iterations : int
+    At least 1.
+num_threads : int, optional
+    Default: the usable cores.
+
+Returns
+-------
+tuple of TimerResult
+    "Sequential" and "Parallel".
+)";
+    m.def("compare_seq_vs_parallel", [](const list_of<double, "data">& data, count<"iterations"> iterations, threads num_threads) {
+        const auto values = data.read();
+        return compare_sums(values.span(), iterations, num_threads); },
+        "data"_a, "iterations"_a, py::kw_only(), "num_threads"_a = py::none(), compare_doc);
+    m.def("compare_seq_vs_parallel", [](const array_of<double, "data">& data, count<"iterations"> iterations, threads num_threads) {
+        return compare_sums(data.span(), iterations, num_threads); },
+        "data"_a, "iterations"_a, py::kw_only(), "num_threads"_a = py::none(), compare_doc);
+    m.def("measure_memory_throughput", [](count<"size"> size, count<"iterations"> iterations) {
+        refuse_more_than_available("size", size, 1);
+        const double seconds = released([&](auto stop) { return tenfold::read_seconds(static_cast<std::size_t>(size), iterations, stop); });
+        return 8e-9 * static_cast<double>(size) * static_cast<double>(iterations) / seconds; }, "size"_a, "iterations"_a, R"(
+Speed at which one thread reads an array: ``8 * size * iterations`` bytes over the time.
+
+Parameters
+----------
+size : int
+    float64s in the array.
+iterations : int
+    How often it is read.
+
+Returns
+-------
+float
+    GB/s (1e9 bytes).
+
+Raises
+------
+MemoryError
+    The array is larger than 80 % of the memory that is available now; nothing has been allocated.
+)");
+    m.def("_stream", [](count<"elements"> elements, threads num_threads, count<"repetitions", 1'000'000> repetitions, double min_time) {
+        refuse_more_than_available("elements", elements, 3);
+        const auto rows = released([&](auto stop) {
+            return tenfold::stream(static_cast<std::size_t>(elements), num_threads, static_cast<int>(repetitions), min_time, stop);
+        });
+        std::vector<std::tuple<std::string, std::string, int, std::size_t, std::vector<double>>> table;
+        for (const auto& row : rows) table.emplace_back(row.kernel, row.stores, row.threads, row.bytes, row.seconds);
+        return result; }, "elements"_a, "num_threads"_a, "repetitions"_a, "min_time"_a, "See stream().");
+    m.def("_compare", [](const std::vector<py::function>& functions, count<"rounds", 1'000'000> rounds, double min_time, double pause) {
+        return compare(functions, rounds, min_time, pause); }, "functions"_a, "rounds"_a, "min_time"_a, "pause"_a, "See compare().");
+    m.def("_build_info", &build_info, "Compiler, flags and usable cores.");
+
+    using sample = list_of<double, "values">;
+    m.def("median", [](const sample& values) { return tenfold::median(values.read()); }, "values"_a,
+          "Middle value; of an even number of values the mean of the middle two. NaN or no value: ValueError.");
+    m.def("mad", [](const sample& values) { return tenfold::mad(values.read()); }, "values"_a,
+          "Median absolute deviation from the median, not scaled.");
+    m.def("outliers", [](const sample& values, double limit) { return tenfold::outliers(values.read(), limit); }, "values"_a,
+          py::kw_only(), "limit"_a = 3.0, "Indices of values farther than ``limit * 1.4826 * mad(values)`` from the median.");
+    m.def("bootstrap_median", [](const sample& values, double confidence, count<"resamples", 10'000'000> resamples, std::uint64_t seed) {
+        const auto numbers = values.read();
+        const auto interval = released(
+            [&](auto stop) { return tenfold::bootstrap_median(numbers, confidence, static_cast<std::size_t>(resamples), seed, stop); });
+        return std::make_pair(interval.low, interval.high); },
+        "values"_a, py::kw_only(), "confidence"_a = 0.95, "resamples"_a = 2000, "seed"_a = 1, R"(
+Percentile bootstrap interval of the median: ``(low, high)``. The same `seed` gives the same interval everywhere.
+)");
+    m.def("cliffs_delta", [](const list_of<double, "a">& a, const list_of<double, "b">& b) { return tenfold::cliffs_delta(a.read(), b.read()); },
+          "a"_a, "b"_a, "Effect size of a over b: P(a > b) - P(a < b), from -1 to 1.");
+    m.def("mann_whitney", [](const list_of<double, "a">& a, const list_of<double, "b">& b) {
+        const auto test = tenfold::mann_whitney(a.read(), b.read());
+        return std::make_pair(test.u, test.p_value); }, "a"_a, "b"_a, R"(
+Mann-Whitney U test, two-sided: ``(u, p_value)``. Exact up to 25 values a side without ties, else the normal approximation.
+)");
+
+    using profiler = tenfold::profiler;
+    py::class_<span>(m, "_Span", py::module_local(), "What Profiler.span returns.")
+        .def("__enter__", [](py::object self) {
+            self.cast<span&>().enter();
+            return self;
+        })
+        .def("__exit__", [](span& self, const py::args&) {
+            self.exit();
+            return false;
+        });
+    py::class_<profiler>(m, "Profiler", py::module_local(), "Named durations in the order in which they came; any thread may add.")
+        .def(py::init<>())
+        .def("measure", [](profiler& self, std::string name, real<"duration_secs"> seconds) { self.measure(std::move(name), seconds); },
+             "name"_a, "duration_secs"_a, "Adds a duration in seconds; negative or not finite: ValueError.")
+        .def("results", &profiler::results, "list of ``(name, seconds)``, in order.")
+        .def("summary", &profiler::summary, "A heading with the total, and a line per entry with its share.")
+        .def("to_json", &profiler::to_json, "The same as JSON: ``{\"total_secs\", \"spans\": [{\"name\", \"duration_secs\", \"share\"}]}``.")
+        .def("span", [](py::object self, std::string name) { return span(std::move(self), std::move(name)); }, "name"_a,
+             "A context manager whose duration is added when it ends, also by an exception, which goes on.");
+    loops::bind(m);
+}
