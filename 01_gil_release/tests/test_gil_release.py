@@ -375,7 +375,12 @@ def test_exit_while_daemon_threads_come_and_go(call):
 
 @pytest.mark.parametrize(
     "call",
-    ["compute_primes_releasing(5 * 10**6)", "parallel_compute(10**5, 2)", "call_from_workers(abs, 3, 2)", "GilObserver().run(10)"],
+    [
+        "compute_primes_releasing(5 * 10**6)",
+        "parallel_compute(10**5, 2)",
+        "call_from_workers(abs, 3, 2)",
+        "GilObserver().run(10)",
+    ],
 )
 def test_a_call_while_the_interpreter_shuts_down(call):
     """The answer or a RuntimeError, never a hang."""

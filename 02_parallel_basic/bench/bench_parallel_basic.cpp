@@ -47,7 +47,8 @@ void count_bytes(benchmark::State& state, std::size_t bytes_per_item) {
 void empty_region(benchmark::State& state) {
     const auto threads = static_cast<int>(state.range(0));
     for (auto _ : state)
-        tenfold::parallel_chunks(static_cast<std::size_t>(threads), 1, threads, [](std::size_t begin, std::size_t) { benchmark::DoNotOptimize(begin); });
+        tenfold::parallel_chunks(static_cast<std::size_t>(threads), 1, threads,
+                                 [](std::size_t begin, std::size_t) { benchmark::DoNotOptimize(begin); });
 }
 BENCHMARK(empty_region)->Arg(1)->Arg(2)->UseRealTime();
 
@@ -56,14 +57,13 @@ void triangle(benchmark::State& state, tenfold::schedule how, std::size_t grain)
     const auto threads = static_cast<int>(state.range(0));
     std::vector<double> out(2000);
     for (auto _ : state) {
-        tenfold::parallel_chunks(
-            out.size(), 1, threads,
-            [&](std::size_t begin, std::size_t) {
-                double x = 1.0;
-                for (std::size_t i = 0; i < begin; ++i) x = std::sqrt(x + 1.0);
-                out[begin] = x;
-            },
-            tenfold::never_stop{}, {.how = how, .grain = grain});
+        tenfold::parallel_chunks(out.size(), 1, threads,
+                                 [&](std::size_t begin, std::size_t) {
+                                     double x = 1.0;
+                                     for (std::size_t i = 0; i < begin; ++i) x = std::sqrt(x + 1.0);
+                                     out[begin] = x;
+                                 },
+                                 tenfold::never_stop{}, {.how = how, .grain = grain});
         benchmark::DoNotOptimize(out.data());
         benchmark::ClobberMemory();
     }
@@ -154,7 +154,9 @@ BENCHMARK_CAPTURE(saxpy, nontemporal, tenfold::stores::nontemporal) SIZES;
 void filter_copy_if(benchmark::State& state) {
     const auto values = random_integers(static_cast<std::size_t>(state.range(0)));
     std::vector<std::int64_t> out(values.size());
-    for (auto _ : state) benchmark::DoNotOptimize(std::copy_if(values.begin(), values.end(), out.begin(), [](std::int64_t x) { return x % 2 == 0; }));
+    for (auto _ : state)
+        benchmark::DoNotOptimize(
+            std::copy_if(values.begin(), values.end(), out.begin(), [](std::int64_t x) { return x % 2 == 0; }));
     count_bytes(state, sizeof(std::int64_t));
 }
 BENCHMARK(filter_copy_if) SIZES;

@@ -323,7 +323,9 @@ def matmul_cases(library):
             aims["FMA probe, as many multiply-adds"] = 0.85
         close = lambda x, y: np.allclose(x, y, rtol=1e-10)  # noqa: E731
         size = f"{n} x {n}"
-        yield bench.Case("matmul", "parallel_matrix_multiply", size, "array", ours, peers, close, {kernel: 1.0}, aims, THREADS, pause=0.06)
+        yield bench.Case(
+            "matmul", "parallel_matrix_multiply", size, "array", ours, peers, close, {kernel: 1.0}, aims, THREADS, pause=0.06
+        )
 
 
 def library_sources(limit: int = 8_000_000) -> list[str]:

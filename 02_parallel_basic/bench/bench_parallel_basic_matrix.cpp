@@ -60,7 +60,11 @@ void parallel(benchmark::State& state) {
     }
     count_operations(state, 2.0 * static_cast<double>(n * n * n));
 }
-BENCHMARK(parallel)->ArgNames({"n", "threads"})->ArgsProduct({{24, 240, 480, 960, 1920}, {1, 2}})->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(parallel)
+    ->ArgNames({"n", "threads"})
+    ->ArgsProduct({{24, 240, 480, 960, 1920}, {1, 2}})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 
 // One row or one column: the speed of memory, not of multiply-adds.
 void thin(benchmark::State& state) {
@@ -76,20 +80,29 @@ void thin(benchmark::State& state) {
     count_operations(state, 2.0 * static_cast<double>(m * k * n));
     state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>((m * k + k * n + m * n) * sizeof(double)));
 }
-BENCHMARK(thin)->ArgNames({"m", "n", "threads"})->ArgsProduct({{1}, {3000}, {1, 2}})->ArgsProduct({{3000}, {1}, {1, 2}})->UseRealTime();
+BENCHMARK(thin)
+    ->ArgNames({"m", "n", "threads"})
+    ->ArgsProduct({{1}, {3000}, {1, 2}})
+    ->ArgsProduct({{3000}, {1}, {1, 2}})
+    ->UseRealTime();
 
 // ---- the ceiling: chains of multiply-adds that need nothing but registers. asm keeps the compiler from merging equal chains.
 #if defined(__x86_64__) && defined(__GNUC__)
 // A step is twelve multiply-adds, enough to fill the pipelines of every CPU so far.
 #define TWELVE(STEP, v) \
-    STEP(v##0) STEP(v##1) STEP(v##2) STEP(v##3) STEP(v##4) STEP(v##5) STEP(v##6) STEP(v##7) STEP(v##8) STEP(v##9) STEP(v##10) STEP(v##11)
+    STEP(v##0)          \
+    STEP(v##1) STEP(v##2) STEP(v##3) STEP(v##4) STEP(v##5) STEP(v##6) STEP(v##7) STEP(v##8) STEP(v##9) STEP(v##10) STEP(v##11)
 
 __attribute__((target("avx512f"))) void chains_of_8(int steps) {
     const __m512d factor = _mm512_set1_pd(0.999), term = _mm512_set1_pd(1e-3);
 #define START(v) __m512d v = factor;
-#define STEP(v) v = _mm512_fmadd_pd(v, factor, term); asm volatile("" : "+v"(v));
+#define STEP(v)                           \
+    v = _mm512_fmadd_pd(v, factor, term); \
+    asm volatile("" : "+v"(v));
     TWELVE(START, x)
-    for (int i = 0; i < steps; ++i) { TWELVE(STEP, x) }
+    for (int i = 0; i < steps; ++i) {
+        TWELVE(STEP, x)
+    }
 #undef STEP
 #undef START
 }
@@ -97,9 +110,13 @@ __attribute__((target("avx512f"))) void chains_of_8(int steps) {
 __attribute__((target("avx2,fma"))) void chains_of_4(int steps) {
     const __m256d factor = _mm256_set1_pd(0.999), term = _mm256_set1_pd(1e-3);
 #define START(v) __m256d v = factor;
-#define STEP(v) v = _mm256_fmadd_pd(v, factor, term); asm volatile("" : "+x"(v));
+#define STEP(v)                           \
+    v = _mm256_fmadd_pd(v, factor, term); \
+    asm volatile("" : "+x"(v));
     TWELVE(START, x)
-    for (int i = 0; i < steps; ++i) { TWELVE(STEP, x) }
+    for (int i = 0; i < steps; ++i) {
+        TWELVE(STEP, x)
+    }
 #undef STEP
 #undef START
 }
@@ -115,7 +132,8 @@ void multiply_add_peak(benchmark::State& state) {
     constexpr int steps = 100'000;
     constexpr std::size_t pieces = 16;
     for (auto _ : state)
-        tenfold::parallel_chunks(pieces, 1, threads, [&](std::size_t, std::size_t) { wide ? chains_of_8(steps) : chains_of_4(steps); });
+        tenfold::parallel_chunks(pieces, 1, threads,
+                                 [&](std::size_t, std::size_t) { wide ? chains_of_8(steps) : chains_of_4(steps); });
     count_operations(state, 2.0 * 12 * (wide ? 8 : 4) * steps * pieces);
 }
 BENCHMARK(multiply_add_peak)->ArgName("threads")->Arg(1)->Arg(2)->UseRealTime()->Unit(benchmark::kMillisecond);

@@ -47,7 +47,8 @@ struct texts {
             if (kind == 4) reinterpret_cast<std::uint32_t*>(bytes.data())[i] = c;
         }
         const std::size_t size = corpus().size() / documents;
-        for (std::size_t i = 0; i < documents; ++i) views.push_back({bytes.data() + i * size * kind, size, static_cast<int>(kind)});
+        for (std::size_t i = 0; i < documents; ++i)
+            views.push_back({bytes.data() + i * size * kind, size, static_cast<int>(kind)});
     }
 };
 

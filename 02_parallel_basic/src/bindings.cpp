@@ -48,12 +48,14 @@ Value choice(const std::string& given, const char* argument, std::initializer_li
 
 tenfold::schedule schedule_named(const std::string& name) {
     using tenfold::schedule;
-    return choice<schedule>(name, "schedule", {{"static", schedule::static_}, {"dynamic", schedule::dynamic}, {"guided", schedule::guided}});
+    return choice<schedule>(name, "schedule",
+                            {{"static", schedule::static_}, {"dynamic", schedule::dynamic}, {"guided", schedule::guided}});
 }
 
 tenfold::stores stores_named(const std::string& name) {
     using tenfold::stores;
-    return choice<stores>(name, "stores", {{"auto", stores::automatic}, {"plain", stores::plain}, {"nontemporal", stores::nontemporal}});
+    return choice<stores>(name, "stores",
+                          {{"auto", stores::automatic}, {"plain", stores::plain}, {"nontemporal", stores::nontemporal}});
 }
 
 /// For element-wise work `out` may be the input, all of it or nothing.
@@ -86,8 +88,9 @@ struct shape {
 };
 shape product_shape(std::size_t a_rows, std::size_t a_cols, std::size_t b_rows, std::size_t b_cols) {
     if (a_rows == 0 || a_cols == 0 || b_cols == 0 || a_cols != b_rows)
-        throw py::value_error("Invalid matrix dimensions: a is " + std::to_string(a_rows) + " x " + std::to_string(a_cols) + ", b is " +
-                              std::to_string(b_rows) + " x " + std::to_string(b_cols) + "; a needs as many columns as b has rows, at least one");
+        throw py::value_error("Invalid matrix dimensions: a is " + std::to_string(a_rows) + " x " + std::to_string(a_cols) +
+                              ", b is " + std::to_string(b_rows) + " x " + std::to_string(b_cols) +
+                              "; a needs as many columns as b has rows, at least one");
     return {a_rows, a_cols, b_cols};
 }
 void multiply(std::span<const double> a, std::span<const double> b, std::span<double> c, shape s, int num_threads) {
@@ -133,9 +136,12 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::per
     const auto none = py::none();
 
     // Arrays come first in each pair: asking whether something is a buffer is cheap.
-    m.def("parallel_sum", [](const float_array& numbers, threads num_threads, const std::string& schedule) {
-        return sum(numbers.span(), num_threads, schedule);
-    }, "numbers"_a, py::kw_only(), "num_threads"_a = none, "schedule"_a = "static", R"(
+    m.def(
+        "parallel_sum",
+        [](const float_array& numbers, threads num_threads, const std::string& schedule) {
+            return sum(numbers.span(), num_threads, schedule);
+        },
+        "numbers"_a, py::kw_only(), "num_threads"_a = none, "schedule"_a = "static", R"(
 Sum of floats. The same bits at every thread count, for every `schedule`, and as :func:`sequential_sum`.
 
 Parameters
@@ -156,9 +162,12 @@ Notes
 -----
 Chunks of 4096 are summed in a fixed lane order and combined in index order, so threads only change who adds.
 )");
-    m.def("parallel_sum", [](const floats& numbers, threads num_threads, const std::string& schedule) {
-        return sum(numbers.read().span(), num_threads, schedule);
-    }, "numbers"_a, py::kw_only(), "num_threads"_a = none, "schedule"_a = "static");
+    m.def(
+        "parallel_sum",
+        [](const floats& numbers, threads num_threads, const std::string& schedule) {
+            return sum(numbers.read().span(), num_threads, schedule);
+        },
+        "numbers"_a, py::kw_only(), "num_threads"_a = none, "schedule"_a = "static");
 
     m.def("sequential_sum", [](const float_array& numbers) { return sum_in_sequence(numbers.span()); }, "numbers"_a, R"(
 Sum of floats in the calling thread: the same bits as :func:`parallel_sum`.
@@ -173,9 +182,12 @@ float
 )");
     m.def("sequential_sum", [](const floats& numbers) { return sum_in_sequence(numbers.read().span()); }, "numbers"_a);
 
-    m.def("parallel_sum_chunked", [](const float_array& numbers, count<"chunk_size"> chunk_size, threads num_threads) {
-        return sum_chunked(numbers.span(), chunk_size, num_threads);
-    }, "numbers"_a, "chunk_size"_a, py::kw_only(), "num_threads"_a = none, R"(
+    m.def(
+        "parallel_sum_chunked",
+        [](const float_array& numbers, count<"chunk_size"> chunk_size, threads num_threads) {
+            return sum_chunked(numbers.span(), chunk_size, num_threads);
+        },
+        "numbers"_a, "chunk_size"_a, py::kw_only(), "num_threads"_a = none, R"(
 Sum of floats by chunks of `chunk_size`: each chunk's sum, then the sums added in index order.
 
 Parameters
@@ -190,11 +202,15 @@ Returns
 -------
 float
 )");
-    m.def("parallel_sum_chunked", [](const floats& numbers, count<"chunk_size"> chunk_size, threads num_threads) {
-        return sum_chunked(numbers.read().span(), chunk_size, num_threads);
-    }, "numbers"_a, "chunk_size"_a, py::kw_only(), "num_threads"_a = none);
+    m.def(
+        "parallel_sum_chunked",
+        [](const floats& numbers, count<"chunk_size"> chunk_size, threads num_threads) {
+            return sum_chunked(numbers.read().span(), chunk_size, num_threads);
+        },
+        "numbers"_a, "chunk_size"_a, py::kw_only(), "num_threads"_a = none);
 
-    m.def("parallel_max", [](const float_array& numbers, threads num_threads) { return maximum(numbers.span(), num_threads); },
+    m.def(
+        "parallel_max", [](const float_array& numbers, threads num_threads) { return maximum(numbers.span(), num_threads); },
         "numbers"_a, py::kw_only(), "num_threads"_a = none, R"(
 Largest of floats.
 
@@ -209,17 +225,21 @@ Returns
 float or None
     None when empty; NaN when any item is NaN, as ``numpy.max``.
 )");
-    m.def("parallel_max", [](const floats& numbers, threads num_threads) { return maximum(numbers.read().span(), num_threads); },
+    m.def(
+        "parallel_max", [](const floats& numbers, threads num_threads) { return maximum(numbers.read().span(), num_threads); },
         "numbers"_a, py::kw_only(), "num_threads"_a = none);
 
-    m.def("parallel_square", [](const float_array& numbers, threads num_threads, const float_out& out, const std::string& stores) {
-        const auto how = stores_named(stores);
-        const auto in = numbers.span();
-        auto result = out.or_new(in.size());
-        check_overlap(in, result.values, "numbers");
-        released([&](auto stop) { tenfold::parallel_square(in, result.values, num_threads, stop, how); });
-        return result.array;
-    }, "numbers"_a, py::kw_only(), "num_threads"_a = none, "out"_a = none, "stores"_a = "auto", R"(
+    m.def(
+        "parallel_square",
+        [](const float_array& numbers, threads num_threads, const float_out& out, const std::string& stores) {
+            const auto how = stores_named(stores);
+            const auto in = numbers.span();
+            auto result = out.or_new(in.size());
+            check_overlap(in, result.values, "numbers");
+            released([&](auto stop) { tenfold::parallel_square(in, result.values, num_threads, stop, how); });
+            return result.array;
+        },
+        "numbers"_a, py::kw_only(), "num_threads"_a = none, "out"_a = none, "stores"_a = "auto", R"(
 Square of each float, in order.
 
 Parameters
@@ -237,22 +257,28 @@ Returns
 list of float, or array
     A list for a sequence, an array for an array.
 )");
-    m.def("parallel_square", [](const floats& numbers, threads num_threads) {
-        auto values = numbers.read();
-        released([&](auto stop) { tenfold::parallel_square(values.span(), values.span(), num_threads, stop); });
-        return to_list(values);
-    }, "numbers"_a, py::kw_only(), "num_threads"_a = none);
+    m.def(
+        "parallel_square",
+        [](const floats& numbers, threads num_threads) {
+            auto values = numbers.read();
+            released([&](auto stop) { tenfold::parallel_square(values.span(), values.span(), num_threads, stop); });
+            return to_list(values);
+        },
+        "numbers"_a, py::kw_only(), "num_threads"_a = none);
 
-    m.def("parallel_saxpy", [](real<"a"> a, const array_of<double, "x">& x, const array_of<double, "y", "x">& y, threads num_threads,
-                               const float_out& out, const std::string& stores) {
-        const auto how = stores_named(stores);
-        if (x.span().size() != y.span().size()) throw py::value_error("x and y must have the same length");
-        auto result = out.or_new(x.span().size());
-        check_overlap(x.span(), result.values, "x");
-        check_overlap(y.span(), result.values, "y");
-        released([&](auto stop) { tenfold::parallel_saxpy(a, x.span(), y.span(), result.values, num_threads, stop, how); });
-        return result.array;
-    }, "a"_a, "x"_a, "y"_a, py::kw_only(), "num_threads"_a = none, "out"_a = none, "stores"_a = "auto", R"(
+    m.def(
+        "parallel_saxpy",
+        [](real<"a"> a, const array_of<double, "x">& x, const array_of<double, "y", "x">& y, threads num_threads,
+           const float_out& out, const std::string& stores) {
+            const auto how = stores_named(stores);
+            if (x.span().size() != y.span().size()) throw py::value_error("x and y must have the same length");
+            auto result = out.or_new(x.span().size());
+            check_overlap(x.span(), result.values, "x");
+            check_overlap(y.span(), result.values, "y");
+            released([&](auto stop) { tenfold::parallel_saxpy(a, x.span(), y.span(), result.values, num_threads, stop, how); });
+            return result.array;
+        },
+        "a"_a, "x"_a, "y"_a, py::kw_only(), "num_threads"_a = none, "out"_a = none, "stores"_a = "auto", R"(
 ``a * x + y``, element by element.
 
 Parameters
@@ -271,21 +297,28 @@ Returns
 -------
 list of float, or array
 )");
-    m.def("parallel_saxpy", [](real<"a"> a, const list_of<double, "x">& x, const list_of<double, "y", "x">& y, threads num_threads) {
-        const auto in = x.read();
-        auto values = y.read();
-        if (in.size() != values.size()) throw py::value_error("x and y must have the same length");
-        released([&](auto stop) { tenfold::parallel_saxpy(a, in.span(), values.span(), values.span(), num_threads, stop); });
-        return to_list(values);
-    }, "a"_a, "x"_a, "y"_a, py::kw_only(), "num_threads"_a = none);
+    m.def(
+        "parallel_saxpy",
+        [](real<"a"> a, const list_of<double, "x">& x, const list_of<double, "y", "x">& y, threads num_threads) {
+            const auto in = x.read();
+            auto values = y.read();
+            if (in.size() != values.size()) throw py::value_error("x and y must have the same length");
+            released(
+                [&](auto stop) { tenfold::parallel_saxpy(a, in.span(), values.span(), values.span(), num_threads, stop); });
+            return to_list(values);
+        },
+        "a"_a, "x"_a, "y"_a, py::kw_only(), "num_threads"_a = none);
 
-    m.def("parallel_filter_even", [](const int_array& numbers, threads num_threads) {
-        const auto in = numbers.span();
-        const auto kept = released([&](auto stop) { return tenfold::even_offsets(in, num_threads, stop); });
-        auto result = new_array<int64_t>(kept.total());
-        released([&](auto stop) { tenfold::write_even(in, kept, result.values, num_threads, stop); });
-        return result.array;
-    }, "numbers"_a, py::kw_only(), "num_threads"_a = none, R"(
+    m.def(
+        "parallel_filter_even",
+        [](const int_array& numbers, threads num_threads) {
+            const auto in = numbers.span();
+            const auto kept = released([&](auto stop) { return tenfold::even_offsets(in, num_threads, stop); });
+            auto result = new_array<int64_t>(kept.total());
+            released([&](auto stop) { tenfold::write_even(in, kept, result.values, num_threads, stop); });
+            return result.array;
+        },
+        "numbers"_a, py::kw_only(), "num_threads"_a = none, R"(
 The even ints, in order (negative ones and 0 too).
 
 Parameters
@@ -302,22 +335,28 @@ Notes
 -----
 Two passes: each chunk is counted, then written at its place. Vectorised compress, no branch to mispredict.
 )");
-    m.def("parallel_filter_even", [](const ints& numbers, threads num_threads) {
-        const auto values = numbers.read();
-        tenfold::boundary::numbers<int64_t> kept;
-        kept.resize(values.size());
-        const std::size_t size =
-            released([&](auto stop) { return tenfold::parallel_filter_even(values.span(), kept.span(), num_threads, stop); });
-        return to_list(kept.span().first(size));
-    }, "numbers"_a, py::kw_only(), "num_threads"_a = none);
+    m.def(
+        "parallel_filter_even",
+        [](const ints& numbers, threads num_threads) {
+            const auto values = numbers.read();
+            tenfold::boundary::numbers<int64_t> kept;
+            kept.resize(values.size());
+            const std::size_t size = released(
+                [&](auto stop) { return tenfold::parallel_filter_even(values.span(), kept.span(), num_threads, stop); });
+            return to_list(kept.span().first(size));
+        },
+        "numbers"_a, py::kw_only(), "num_threads"_a = none);
 
-    m.def("parallel_sort", [](const float_array& numbers, threads num_threads, const float_out& out) {
-        const auto in = numbers.span();
-        auto result = out.or_new(in.size());
-        check_overlap(in, result.values, "numbers");
-        released([&](auto stop) { tenfold::parallel_sort(in, result.values, num_threads, stop); });
-        return result.array;
-    }, "numbers"_a, py::kw_only(), "num_threads"_a = none, "out"_a = none, R"(
+    m.def(
+        "parallel_sort",
+        [](const float_array& numbers, threads num_threads, const float_out& out) {
+            const auto in = numbers.span();
+            auto result = out.or_new(in.size());
+            check_overlap(in, result.values, "numbers");
+            released([&](auto stop) { tenfold::parallel_sort(in, result.values, num_threads, stop); });
+            return result.array;
+        },
+        "numbers"_a, py::kw_only(), "num_threads"_a = none, "out"_a = none, R"(
 Floats in ascending order: -0.0 before 0.0, NaN last. The same bits at every thread count.
 
 Parameters
@@ -338,19 +377,25 @@ Notes
 Vectorised partition by a sampled pivot, then Highway's vqsort on the parts: Blacher, Giesen, Sanders, Wassenberg,
 "Vectorized and performance-portable Quicksort" (2022).
 )");
-    m.def("parallel_sort", [](const floats& numbers, threads num_threads) {
-        auto values = numbers.read();
-        released([&](auto stop) { tenfold::parallel_sort(values.span(), num_threads, stop); });
-        return to_list(values);
-    }, "numbers"_a, py::kw_only(), "num_threads"_a = none);
+    m.def(
+        "parallel_sort",
+        [](const floats& numbers, threads num_threads) {
+            auto values = numbers.read();
+            released([&](auto stop) { tenfold::parallel_sort(values.span(), num_threads, stop); });
+            return to_list(values);
+        },
+        "numbers"_a, py::kw_only(), "num_threads"_a = none);
 
-    m.def("parallel_word_count", [](const texts_of<"documents">& documents, threads num_threads) {
-        const auto texts = documents.read();
-        std::vector<int64_t> counts(texts.size());
-        const auto all = views(texts.span());
-        released([&](auto stop) { tenfold::parallel_word_count(all, counts, num_threads, stop); });
-        return to_list(counts);
-    }, "documents"_a, py::kw_only(), "num_threads"_a = none, R"(
+    m.def(
+        "parallel_word_count",
+        [](const texts_of<"documents">& documents, threads num_threads) {
+            const auto texts = documents.read();
+            std::vector<int64_t> counts(texts.size());
+            const auto all = views(texts.span());
+            released([&](auto stop) { tenfold::parallel_word_count(all, counts, num_threads, stop); });
+            return to_list(counts);
+        },
+        "documents"_a, py::kw_only(), "num_threads"_a = none, R"(
 Number of words of each document, as ``len(document.split())`` counts them: for every str, all of Unicode.
 
 Parameters
@@ -365,16 +410,20 @@ Returns
 list of int
 )");
 
-    m.def("parallel_word_frequencies", [](const texts_of<"documents">& documents, threads num_threads) {
-        const auto texts = documents.read();
-        const auto all = views(texts.span());
-        const auto found = released([&](auto stop) { return tenfold::parallel_word_frequencies(all, num_threads, stop); });
-        py::typing::Dict<py::str, py::int_> frequencies;
-        found.for_each([&](const tenfold::word& word) {
-            if (PyDict_SetItem(frequencies.ptr(), string_of(word).ptr(), py::int_(word.count).ptr()) != 0) throw py::error_already_set();
-        });
-        return frequencies;
-    }, "documents"_a, py::kw_only(), "num_threads"_a = none, R"(
+    m.def(
+        "parallel_word_frequencies",
+        [](const texts_of<"documents">& documents, threads num_threads) {
+            const auto texts = documents.read();
+            const auto all = views(texts.span());
+            const auto found = released([&](auto stop) { return tenfold::parallel_word_frequencies(all, num_threads, stop); });
+            py::typing::Dict<py::str, py::int_> frequencies;
+            found.for_each([&](const tenfold::word& word) {
+                if (PyDict_SetItem(frequencies.ptr(), string_of(word).ptr(), py::int_(word.count).ptr()) != 0)
+                    throw py::error_already_set();
+            });
+            return frequencies;
+        },
+        "documents"_a, py::kw_only(), "num_threads"_a = none, R"(
 How often each word occurs in all documents together.
 
 Parameters
@@ -390,15 +439,18 @@ dict of str to int
     words first occur.
 )");
 
-    m.def("parallel_matrix_multiply", [](const matrix_of<double, "a">& a, const matrix_of<double, "b", "a">& b, threads num_threads,
-                                         const out_matrix_of<double, "out">& out) {
-        const shape s = product_shape(a.rows(), a.cols(), b.rows(), b.cols());
-        auto result = out.or_new(s.m, s.n);
-        if (overlaps(a.span(), result.values) || overlaps(b.span(), result.values))
-            throw py::value_error("out overlaps a or b; pass an array apart from both");
-        multiply(a.span(), b.span(), result.values, s, num_threads);
-        return result.array;
-    }, "a"_a, "b"_a, py::kw_only(), "num_threads"_a = none, "out"_a = none, R"(
+    m.def(
+        "parallel_matrix_multiply",
+        [](const matrix_of<double, "a">& a, const matrix_of<double, "b", "a">& b, threads num_threads,
+           const out_matrix_of<double, "out">& out) {
+            const shape s = product_shape(a.rows(), a.cols(), b.rows(), b.cols());
+            auto result = out.or_new(s.m, s.n);
+            if (overlaps(a.span(), result.values) || overlaps(b.span(), result.values))
+                throw py::value_error("out overlaps a or b; pass an array apart from both");
+            multiply(a.span(), b.span(), result.values, s, num_threads);
+            return result.array;
+        },
+        "a"_a, "b"_a, py::kw_only(), "num_threads"_a = none, "out"_a = none, R"(
 Matrix product.
 
 Parameters
@@ -424,37 +476,46 @@ Notes
 Packed panels and a register-blocked kernel: Goto and van de Geijn, "Anatomy of High-Performance Matrix
 Multiplication" (2008). Fused multiply-add is used where the CPU has it: results equal NumPy's up to rounding.
 )");
-    m.def("parallel_matrix_multiply", [](const rows_of<double, "a">& a, const rows_of<double, "b", "a">& b, threads num_threads) {
-        const auto left = a.matrix();
-        const auto right = b.matrix();
-        const shape s = product_shape(left.rows, left.cols, right.rows, right.cols);
-        numbers<double> product;
-        product.resize(s.m * s.n);
-        multiply(left.span(), right.span(), product.span(), s, num_threads);
-        return to_lists(product.span(), s.m, s.n);
-    }, "a"_a, "b"_a, py::kw_only(), "num_threads"_a = none);
+    m.def(
+        "parallel_matrix_multiply",
+        [](const rows_of<double, "a">& a, const rows_of<double, "b", "a">& b, threads num_threads) {
+            const auto left = a.matrix();
+            const auto right = b.matrix();
+            const shape s = product_shape(left.rows, left.cols, right.rows, right.cols);
+            numbers<double> product;
+            product.resize(s.m * s.n);
+            multiply(left.span(), right.span(), product.span(), s, num_threads);
+            return to_lists(product.span(), s.m, s.n);
+        },
+        "a"_a, "b"_a, py::kw_only(), "num_threads"_a = none);
 
-    m.def("parallel_mandelbrot", [](count<"width", most_pixels> width, count<"height", most_pixels> height, real<"x_min"> x_min,
-                                    real<"x_max"> x_max, real<"y_min"> y_min, real<"y_max"> y_max, amount<"max_iter", UINT32_MAX> max_iter,
-                                    threads num_threads, const out_matrix_of<std::uint32_t, "out">& out, const std::string& schedule,
-                                    count<"grain"> grain) -> py::object {
-        if (width > most_pixels / height)
-            throw py::value_error("width * height must be at most " + std::to_string(most_pixels) + "; render it in parts");
-        for (const auto& [value, name] : {std::pair{x_min.value, "x_min"}, {x_max.value, "x_max"}, {y_min.value, "y_min"}, {y_max.value, "y_max"}})
-            if (!std::isfinite(value)) throw py::value_error(std::string(name) + " must be finite");
-        const picture p{static_cast<std::size_t>(width), static_cast<std::size_t>(height), {x_min, x_max, y_min, y_max},
-                        static_cast<std::uint32_t>(max_iter), num_threads,
-                        {.how = schedule_named(schedule), .grain = static_cast<std::size_t>(grain)}};
-        if (out.given()) {
-            auto result = out.or_new(p.height, p.width);
-            render(p, result.values);
-            return result.array;
-        }
-        numbers<std::uint32_t> counts;
-        counts.resize(p.width * p.height);
-        render(p, counts.span());
-        return to_lists(counts.span(), p.height, p.width);
-    }, "width"_a, "height"_a, "x_min"_a, "x_max"_a, "y_min"_a, "y_max"_a, "max_iter"_a, py::kw_only(), "num_threads"_a = none,
+    m.def(
+        "parallel_mandelbrot",
+        [](count<"width", most_pixels> width, count<"height", most_pixels> height, real<"x_min"> x_min, real<"x_max"> x_max,
+           real<"y_min"> y_min, real<"y_max"> y_max, amount<"max_iter", UINT32_MAX> max_iter, threads num_threads,
+           const out_matrix_of<std::uint32_t, "out">& out, const std::string& schedule, count<"grain"> grain) -> py::object {
+            if (width > most_pixels / height)
+                throw py::value_error("width * height must be at most " + std::to_string(most_pixels) + "; render it in parts");
+            for (const auto& [value, name] :
+                 {std::pair{x_min.value, "x_min"}, {x_max.value, "x_max"}, {y_min.value, "y_min"}, {y_max.value, "y_max"}})
+                if (!std::isfinite(value)) throw py::value_error(std::string(name) + " must be finite");
+            const picture p{static_cast<std::size_t>(width),
+                            static_cast<std::size_t>(height),
+                            {x_min, x_max, y_min, y_max},
+                            static_cast<std::uint32_t>(max_iter),
+                            num_threads,
+                            {.how = schedule_named(schedule), .grain = static_cast<std::size_t>(grain)}};
+            if (out.given()) {
+                auto result = out.or_new(p.height, p.width);
+                render(p, result.values);
+                return result.array;
+            }
+            numbers<std::uint32_t> counts;
+            counts.resize(p.width * p.height);
+            render(p, counts.span());
+            return to_lists(counts.span(), p.height, p.width);
+        },
+        "width"_a, "height"_a, "x_min"_a, "x_max"_a, "y_min"_a, "y_max"_a, "max_iter"_a, py::kw_only(), "num_threads"_a = none,
         "out"_a = none, "schedule"_a = "dynamic", "grain"_a = 1, R"(
 Escape-time picture of the Mandelbrot set.
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
-#include <cmath>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <iterator>
 #include <limits>
@@ -112,13 +112,12 @@ TEST_CASE("parallel_chunks visits every item once, at the same borders for every
             for (const std::size_t grain : {0u, 1u, 3u}) {
                 std::vector<std::atomic<int>> seen(n);
                 std::atomic<int> odd_chunks{0};
-                tenfold::parallel_chunks(
-                    n, 10, threads,
-                    [&](std::size_t begin, std::size_t end) {
-                        if (begin % 10 != 0 || end != std::min(begin + 10, n)) ++odd_chunks;
-                        for (std::size_t i = begin; i < end; ++i) ++seen[i];
-                    },
-                    tenfold::never_stop{}, {.how = how, .grain = grain});
+                tenfold::parallel_chunks(n, 10, threads,
+                                         [&](std::size_t begin, std::size_t end) {
+                                             if (begin % 10 != 0 || end != std::min(begin + 10, n)) ++odd_chunks;
+                                             for (std::size_t i = begin; i < end; ++i) ++seen[i];
+                                         },
+                                         tenfold::never_stop{}, {.how = how, .grain = grain});
                 CHECK(odd_chunks == 0);
                 CHECK(std::all_of(seen.begin(), seen.end(), [](const auto& count) { return count == 1; }));
             }
@@ -142,13 +141,12 @@ TEST_CASE("the error of the lowest chunk that throws leaves the call", "[paralle
             for (int round = 0; round < 20; ++round) {
                 std::size_t caught = 1000;
                 try {
-                    tenfold::parallel_chunks(
-                        100, 1, threads,
-                        [&](std::size_t i, std::size_t) {
-                            if (i == first) std::this_thread::yield();
-                            if (i >= first) throw body_error(i);
-                        },
-                        tenfold::never_stop{}, {.how = how});
+                    tenfold::parallel_chunks(100, 1, threads,
+                                             [&](std::size_t i, std::size_t) {
+                                                 if (i == first) std::this_thread::yield();
+                                                 if (i >= first) throw body_error(i);
+                                             },
+                                             tenfold::never_stop{}, {.how = how});
                 } catch (const body_error& error) {
                     caught = error.chunk;
                 }
@@ -167,19 +165,19 @@ TEST_CASE("stop is asked on the calling thread only and ends the loop", "[parall
             return ++asked > 3;
         };
         // Endless for any thread that is not told: each chunk waits a little, and there are a million.
-        CHECK_THROWS_AS(tenfold::parallel_chunks(
-                            1'000'000, 1, threads,
-                            [&](std::size_t, std::size_t) {
-                                ++ran;
-                                std::this_thread::sleep_for(std::chrono::milliseconds(1));
-                            },
-                            stop, {.how = how}),
+        CHECK_THROWS_AS(tenfold::parallel_chunks(1'000'000, 1, threads,
+                                                 [&](std::size_t, std::size_t) {
+                                                     ++ran;
+                                                     std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                                                 },
+                                                 stop, {.how = how}),
                         tenfold::stopped);
         CHECK(asked_elsewhere == 0);
         CHECK(ran < 10'000);
-        CHECK_THROWS_AS(tenfold::parallel_chunks(
-                            10, 1, threads, [](std::size_t, std::size_t) {}, []() -> bool { throw body_error(7); }, {.how = how}),
-                        body_error);
+        CHECK_THROWS_AS(
+            tenfold::parallel_chunks(
+                10, 1, threads, [](std::size_t, std::size_t) {}, []() -> bool { throw body_error(7); }, {.how = how}),
+            body_error);
     }
 }
 
@@ -187,13 +185,12 @@ TEST_CASE("a caller that is done early still listens to stop", "[parallel_basic]
     // Static: the caller's chunk 0 is empty, the other thread's chunk 1 ends only when stop has been asked often.
     std::atomic<int> asked{0};
     const auto stop = [&] { return ++asked > 5; };
-    CHECK_THROWS_AS(tenfold::parallel_chunks(
-                        2, 1, 2,
-                        [&](std::size_t i, std::size_t) {
-                            for (int wait = 0; i == 1 && asked <= 5 && wait < 20'000; ++wait)
-                                std::this_thread::sleep_for(std::chrono::milliseconds(1));
-                        },
-                        stop, {.how = tenfold::schedule::static_}),
+    CHECK_THROWS_AS(tenfold::parallel_chunks(2, 1, 2,
+                                             [&](std::size_t i, std::size_t) {
+                                                 for (int wait = 0; i == 1 && asked <= 5 && wait < 20'000; ++wait)
+                                                     std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                                             },
+                                             stop, {.how = tenfold::schedule::static_}),
                     tenfold::stopped);
 }
 
@@ -316,7 +313,8 @@ TEST_CASE("square and saxpy: every size, store, alignment and team, two rounding
                 const std::size_t shift = static_cast<std::size_t>(threads) % 2;
                 std::vector<double> squares(n + 3, -1.0), sums(n + 3, -1.0);
                 tenfold::parallel_square({x.data(), n}, {squares.data() + 1 + shift, n}, threads, tenfold::never_stop{}, how);
-                tenfold::parallel_saxpy(a, {x.data() + shift, n}, {y.data(), n}, {sums.data() + 1, n}, threads, tenfold::never_stop{}, how);
+                tenfold::parallel_saxpy(a, {x.data() + shift, n}, {y.data(), n}, {sums.data() + 1, n}, threads,
+                                        tenfold::never_stop{}, how);
                 same = same && squares[0] == -1.0 && squares[n + 1 + shift] == -1.0 && sums[0] == -1.0 && sums[n + 1] == -1.0;
                 for (std::size_t i = 0; i < n; ++i) {
                     const volatile double product = a * x[i + shift];  // volatile: no compiler may fuse it with the addition
@@ -380,7 +378,8 @@ TEST_CASE("filter: evens in order, nothing written beside them", "[parallel_basi
     const std::vector<std::int64_t> evens(100, 2);
     std::vector<std::int64_t> small(99);
     CHECK_THROWS_AS(tenfold::parallel_filter_even(evens, small, 2), std::invalid_argument);
-    CHECK_THROWS_AS(tenfold::write_even(std::span(evens).first(50), tenfold::even_offsets(evens, 2), small, 2), std::invalid_argument);
+    CHECK_THROWS_AS(tenfold::write_even(std::span(evens).first(50), tenfold::even_offsets(evens, 2), small, 2),
+                    std::invalid_argument);
 }
 
 TEST_CASE("sort: every size", "[parallel_basic]") {
@@ -393,16 +392,28 @@ TEST_CASE("sort: every size", "[parallel_basic]") {
 }
 
 TEST_CASE("sort: NaNs of every kind last, signed zeros in order", "[parallel_basic]") {
-    const double specials[] = {nan_value, -nan_value, std::bit_cast<double>(0x7ff8000000000123u), std::bit_cast<double>(0xfff80000000abcdeu),
-                               std::bit_cast<double>(0x7ff0000000000001u), infinity, -infinity, 0.0, -0.0,
-                               std::numeric_limits<double>::denorm_min(), -std::numeric_limits<double>::denorm_min(),
-                               std::numeric_limits<double>::max(), std::numeric_limits<double>::lowest(), 1.0, -1.0};
+    const double specials[] = {nan_value,
+                               -nan_value,
+                               std::bit_cast<double>(0x7ff8000000000123u),
+                               std::bit_cast<double>(0xfff80000000abcdeu),
+                               std::bit_cast<double>(0x7ff0000000000001u),
+                               infinity,
+                               -infinity,
+                               0.0,
+                               -0.0,
+                               std::numeric_limits<double>::denorm_min(),
+                               -std::numeric_limits<double>::denorm_min(),
+                               std::numeric_limits<double>::max(),
+                               std::numeric_limits<double>::lowest(),
+                               1.0,
+                               -1.0};
     std::mt19937_64 random(9);
     for (const std::size_t n : {2u, 15u, 100u, 8192u, 20'000u, 100'000u}) {
         std::vector<double> only_specials(n), some(n), zeros(n), nans(n);
         for (std::size_t i = 0; i < n; ++i) {
             only_specials[i] = specials[random() % std::size(specials)];
-            some[i] = random() % 50 == 0 ? specials[random() % std::size(specials)] : static_cast<double>(random() % 1000) - 500.0;
+            some[i] =
+                random() % 50 == 0 ? specials[random() % std::size(specials)] : static_cast<double>(random() % 1000) - 500.0;
             zeros[i] = random() % 2 == 0 ? 0.0 : -0.0;
             nans[i] = specials[random() % 5];
         }

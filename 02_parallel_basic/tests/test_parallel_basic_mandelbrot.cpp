@@ -37,7 +37,8 @@ void compare(const tenfold::region& r, std::size_t width, std::size_t height, st
 TEST_CASE("counts equal the plain loop, whatever the width, the limit and the threads") {
     const tenfold::region whole{-2.5, 1.0, -1.0, 1.0};
     for (std::size_t width : {1, 2, 3, 7, 8, 9, 15, 31, 32, 33, 63, 65, 100}) compare(whole, width, 5, 60);
-    for (std::uint32_t max_iter : {0, 1, 2, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 33, 100, 1000}) compare(whole, 37, 11, max_iter);
+    for (std::uint32_t max_iter : {0, 1, 2, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 33, 100, 1000})
+        compare(whole, 37, 11, max_iter);
     compare(whole, 160, 120, 1000);
     compare({-0.7436, -0.7435, 0.1314, 0.1315}, 64, 48, 3000);  // deep in a spiral
 }

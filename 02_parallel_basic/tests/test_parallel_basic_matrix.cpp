@@ -34,7 +34,8 @@ bool same_bits(const std::vector<double>& x, const std::vector<double>& y) {
 }
 
 // The product at every team size: filled with NaN before, and with a margin behind that must stay as it is.
-std::vector<double> product(const std::vector<double>& a, const std::vector<double>& b, std::size_t m, std::size_t k, std::size_t n) {
+std::vector<double> product(const std::vector<double>& a, const std::vector<double>& b, std::size_t m, std::size_t k,
+                            std::size_t n) {
     constexpr std::size_t margin = 40;
     std::vector<double> first;
     for (const int threads : tenfold_testing::thread_counts) {
@@ -215,7 +216,8 @@ TEST_CASE("stop is asked on the calling thread, often, and ends the product", "[
             CHECK(elsewhere == 0);
             CHECK(std::count(c.begin(), c.end(), static_cast<double>(k)) == static_cast<std::ptrdiff_t>(m * n));
             if (threads == 1) CHECK(asked >= static_cast<int>(2 * m * k * n / 40'000'000));
-            CHECK_THROWS_AS(tenfold::parallel_matrix_multiply(a, b, c, m, k, n, threads, [] { return true; }), tenfold::stopped);
+            CHECK_THROWS_AS(tenfold::parallel_matrix_multiply(a, b, c, m, k, n, threads, [] { return true; }),
+                            tenfold::stopped);
             int left = 1;  // once for the call, then in the first region
             const auto soon = [&] { return --left < 0; };
             CHECK_THROWS_AS(tenfold::parallel_matrix_multiply(a, b, c, m, k, n, threads, soon), tenfold::stopped);

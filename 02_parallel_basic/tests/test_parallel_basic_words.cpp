@@ -20,8 +20,9 @@ using tenfold::text;
 using frequencies = std::vector<std::pair<std::u32string, std::int64_t>>;
 
 // The white space of str.split(), written down once more and differently.
-const std::u32string white = U"\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\x1680\x2000\x2001\x2002\x2003\x2004\x2005\x2006\x2007"
-                             U"\x2008\x2009\x200a\x2028\x2029\x202f\x205f\x3000";
+const std::u32string white =
+    U"\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\x1680\x2000\x2001\x2002\x2003\x2004\x2005\x2006\x2007"
+    U"\x2008\x2009\x200a\x2028\x2029\x202f\x205f\x3000";
 
 bool white_space(char32_t c) { return white.find(c) != std::u32string::npos; }
 
@@ -31,12 +32,15 @@ struct document {
     int kind;
     std::vector<std::uint8_t> bytes;
 
-    document(std::u32string from, int to) : characters(std::move(from)), kind(to), bytes(characters.size() * static_cast<std::size_t>(to)) {
+    document(std::u32string from, int to)
+        : characters(std::move(from)), kind(to), bytes(characters.size() * static_cast<std::size_t>(to)) {
         for (std::size_t i = 0; i < characters.size(); ++i) {
             const char32_t c = characters[i];
             const auto narrow = static_cast<std::uint8_t>(c);
             const auto middle = static_cast<std::uint16_t>(c);
-            const void* source = kind == 1 ? static_cast<const void*>(&narrow) : kind == 2 ? static_cast<const void*>(&middle) : &c;
+            const void* source = kind == 1   ? static_cast<const void*>(&narrow)
+                                 : kind == 2 ? static_cast<const void*>(&middle)
+                                             : &c;
             std::memcpy(bytes.data() + i * static_cast<std::size_t>(kind), source, static_cast<std::size_t>(kind));
         }
         bytes.shrink_to_fit();
@@ -193,9 +197,10 @@ TEST_CASE("many different words: tables grow, and threads share few of them") {
 }
 
 TEST_CASE("one word is one word in every kind") {
-    const auto word = GENERATE(std::u32string(U"a"), std::u32string(U"caf\xe9"), std::u32string(16, U'\xff'), std::u32string(17, U'q'),
-                               std::u32string(300, U'\xe9'), std::u32string(7, U'\x4e00'), std::u32string(40, U'\x4e00'),
-                               std::u32string(5, U'\x1f600'), std::u32string(1, U'\0'), std::u32string(18, U'\0'));
+    const auto word =
+        GENERATE(std::u32string(U"a"), std::u32string(U"caf\xe9"), std::u32string(16, U'\xff'), std::u32string(17, U'q'),
+                 std::u32string(300, U'\xe9'), std::u32string(7, U'\x4e00'), std::u32string(40, U'\x4e00'),
+                 std::u32string(5, U'\x1f600'), std::u32string(1, U'\0'), std::u32string(18, U'\0'));
     std::vector<document> documents;
     for (int round = 0; round < 2; ++round)
         for (const int kind : {4, 2, 1})
@@ -205,9 +210,10 @@ TEST_CASE("one word is one word in every kind") {
 }
 
 TEST_CASE("NUL and lone surrogates are ordinary characters") {
-    const std::vector<document> documents = {
-        {std::u32string(U"a\0b a\0c a\0b a", 13), 1}, {std::u32string(U"a\0b", 3), 2}, {std::u32string{0xd800, U' ', 0xdfff, U' ', 0xd800}, 2},
-        {std::u32string{0xd800}, 4}};
+    const std::vector<document> documents = {{std::u32string(U"a\0b a\0c a\0b a", 13), 1},
+                                             {std::u32string(U"a\0b", 3), 2},
+                                             {std::u32string{0xd800, U' ', 0xdfff, U' ', 0xd800}, 2},
+                                             {std::u32string{0xd800}, 4}};
     CHECK(counted(documents, 2, 2) == std::vector<std::int64_t>{4, 1, 3, 1});
     CHECK(listed(documents, 2, 2) == expected_frequencies(documents));
 }
@@ -223,7 +229,8 @@ TEST_CASE("words that differ late, or only in length, are different") {
 TEST_CASE("nothing, and nothing but white space") {
     CHECK(counted({}, 2, 64).empty());
     CHECK(listed({}, 2, 64).empty());
-    const std::vector<document> documents = {{U"", 1}, {U"   ", 1}, {U"", 4}, {U"a", 2}, {U"", 2}, {std::u32string(1000, U'\n'), 2}};
+    const std::vector<document> documents = {{U"", 1},  {U"   ", 1}, {U"", 4},
+                                             {U"a", 2}, {U"", 2},    {std::u32string(1000, U'\n'), 2}};
     CHECK(counted(documents, 4, 1) == std::vector<std::int64_t>{0, 0, 0, 1, 0, 0});
     CHECK(listed(documents, 4, 1) == frequencies{{U"a", 1}});
     CHECK(counted(std::vector<document>(5000, document{U"", 1}), 4, 64) == std::vector<std::int64_t>(5000, 0));

@@ -44,7 +44,10 @@ void sum_of_squares(benchmark::State& state) {
     for (auto _ : state) benchmark::DoNotOptimize(tenfold::sum_of_squares(values, static_cast<int>(state.range(1))));
     state.SetBytesProcessed(state.iterations() * state.range(0) * 8);
 }
-BENCHMARK(sum_of_squares)->ArgNames({"n", "threads"})->ArgsProduct({{1 << 14, 1 << 17, 1 << 20, 1 << 23}, {1, 2}})->UseRealTime();
+BENCHMARK(sum_of_squares)
+    ->ArgNames({"n", "threads"})
+    ->ArgsProduct({{1 << 14, 1 << 17, 1 << 20, 1 << 23}, {1, 2}})
+    ->UseRealTime();
 
 template <auto Loop>
 void loop(benchmark::State& state) {

@@ -17,9 +17,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the loops' rows are one th
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "scripts" / "testing"))
 
-import tenfold_bench as bench  # noqa: E402
-
 import performance_timing as cpp  # noqa: E402
+import tenfold_bench as bench  # noqa: E402
 from performance_timing import loops as python  # noqa: E402
 
 numpy = bench.optional("numpy")

@@ -44,7 +44,10 @@ public:
             step = now - last < std::chrono::milliseconds(10) ? std::min<std::int64_t>(step * 2, 1 << 20) : 1;
             if (now - last >= std::chrono::milliseconds(5) || step == 1) {
                 if (now - yielded_ >= std::chrono::milliseconds(50)) {
-                    { released_gil free; free.finish(); }
+                    {
+                        released_gil free;
+                        free.finish();
+                    }
                     yielded_ = clock::now();
                 }
                 last = now;
@@ -82,8 +85,8 @@ std::tuple<double, double, double, double> statistical(py::function function, st
 }
 
 /// Python functions, measured in interleaved rounds; the pauses are spent without the GIL.
-std::vector<std::pair<std::int64_t, std::vector<double>>> compare(const std::vector<py::function>& functions, std::int64_t rounds,
-                                                                  double min_time, double pause) {
+std::vector<std::pair<std::int64_t, std::vector<double>>> compare(const std::vector<py::function>& functions,
+                                                                  std::int64_t rounds, double min_time, double pause) {
     const tenfold::plan how{min_time, static_cast<int>(rounds), pause};
     std::vector<std::pair<std::string, tenfold::batch>> cases;
     for (const py::function& function : functions) cases.emplace_back("", python_batch(function));
@@ -197,8 +200,9 @@ name : str
 )")
         .def(py::init<std::string>(), "name"_a)
         .def("elapsed", &tenfold::timer::elapsed, "Seconds since the start; can be asked at any time.")
-        .def("stop", [](const tenfold::timer& self, amount<"iterations"> iterations) { return self.stop(iterations); },
-             "iterations"_a, R"(
+        .def(
+            "stop", [](const tenfold::timer& self, amount<"iterations"> iterations) { return self.stop(iterations); },
+            "iterations"_a, R"(
 What has passed since the start, as a TimerResult. The timer goes on.
 
 Parameters
@@ -206,14 +210,19 @@ Parameters
 iterations : int
     0 or more.
 )")
-        .def("__enter__", [](py::object self) {
-            self.cast<tenfold::timer&>().restart();
-            return self;
-        })
+        .def("__enter__",
+             [](py::object self) {
+                 self.cast<tenfold::timer&>().restart();
+                 return self;
+             })
         .def("__exit__", [](const tenfold::timer&, const py::args&) { return false; });
 
-    m.def("benchmark", [](text_argument name, py::function func, count<"iterations"> iterations) {
-        return timed(name, std::move(func), iterations); }, "name"_a, "func"_a, "iterations"_a, R"(
+    m.def(
+        "benchmark",
+        [](text_argument name, py::function func, count<"iterations"> iterations) {
+            return timed(name, std::move(func), iterations);
+        },
+        "name"_a, "func"_a, "iterations"_a, R"(
 Calls ``func()`` `iterations` times, with the GIL held, and returns the time as a TimerResult.
 
 Raises
@@ -223,13 +232,21 @@ ValueError
 BaseException
     Whatever `func` raises.
 )");
-    m.def("benchmark_with_warmup", [](text_argument name, py::function func, amount<"warmup"> warmup, count<"iterations"> iterations) {
-        python_batch{func}(warmup);
-        return timed(name, std::move(func), iterations); }, "name"_a, "func"_a, "warmup"_a, "iterations"_a, R"(
+    m.def(
+        "benchmark_with_warmup",
+        [](text_argument name, py::function func, amount<"warmup"> warmup, count<"iterations"> iterations) {
+            python_batch{func}(warmup);
+            return timed(name, std::move(func), iterations);
+        },
+        "name"_a, "func"_a, "warmup"_a, "iterations"_a, R"(
 Like :func:`benchmark`, after `warmup` (0 or more) calls that are not timed.
 )");
-    m.def("benchmark_statistical", [](text_argument, py::function func, runs_argument runs, count<"iterations_per_run"> iterations) {
-        return statistical(std::move(func), runs, iterations); }, "name"_a, "func"_a, "runs"_a, "iterations_per_run"_a, R"(
+    m.def(
+        "benchmark_statistical",
+        [](text_argument, py::function func, runs_argument runs, count<"iterations_per_run"> iterations) {
+            return statistical(std::move(func), runs, iterations);
+        },
+        "name"_a, "func"_a, "runs"_a, "iterations_per_run"_a, R"(
 Times `runs` runs of `iterations_per_run` calls each.
 
 Returns
@@ -254,17 +271,28 @@ Returns
 tuple of TimerResult
     "Sequential" and "Parallel".
 )";
-    m.def("compare_seq_vs_parallel", [](const list_of<double, "data">& data, count<"iterations"> iterations, threads num_threads) {
-        const auto values = data.read();
-        return compare_sums(values.span(), iterations, num_threads); },
+    m.def(
+        "compare_seq_vs_parallel",
+        [](const list_of<double, "data">& data, count<"iterations"> iterations, threads num_threads) {
+            const auto values = data.read();
+            return compare_sums(values.span(), iterations, num_threads);
+        },
         "data"_a, "iterations"_a, py::kw_only(), "num_threads"_a = py::none(), compare_doc);
-    m.def("compare_seq_vs_parallel", [](const array_of<double, "data">& data, count<"iterations"> iterations, threads num_threads) {
-        return compare_sums(data.span(), iterations, num_threads); },
+    m.def(
+        "compare_seq_vs_parallel",
+        [](const array_of<double, "data">& data, count<"iterations"> iterations, threads num_threads) {
+            return compare_sums(data.span(), iterations, num_threads);
+        },
         "data"_a, "iterations"_a, py::kw_only(), "num_threads"_a = py::none(), compare_doc);
-    m.def("measure_memory_throughput", [](count<"size"> size, count<"iterations"> iterations) {
-        refuse_more_than_available("size", size, 1);
-        const double seconds = released([&](auto stop) { return tenfold::read_seconds(static_cast<std::size_t>(size), iterations, stop); });
-        return 8e-9 * static_cast<double>(size) * static_cast<double>(iterations) / seconds; }, "size"_a, "iterations"_a, R"(
+    m.def(
+        "measure_memory_throughput",
+        [](count<"size"> size, count<"iterations"> iterations) {
+            refuse_more_than_available("size", size, 1);
+            const double seconds =
+                released([&](auto stop) { return tenfold::read_seconds(static_cast<std::size_t>(size), iterations, stop); });
+            return 8e-9 * static_cast<double>(size) * static_cast<double>(iterations) / seconds;
+        },
+        "size"_a, "iterations"_a, R"(
 Speed at which one thread reads an array: ``8 * size * iterations`` bytes over the time.
 
 Parameters
@@ -284,59 +312,87 @@ Raises
 MemoryError
     The array is larger than 80 % of the memory that is available now; nothing has been allocated.
 )");
-    m.def("_stream", [](count<"elements"> elements, threads num_threads, count<"repetitions", 1'000'000> repetitions, double min_time) {
-        refuse_more_than_available("elements", elements, 3);
-        const auto rows = released([&](auto stop) {
-            return tenfold::stream(static_cast<std::size_t>(elements), num_threads, static_cast<int>(repetitions), min_time, stop);
-        });
-        std::vector<std::tuple<std::string, std::string, int, std::size_t, std::vector<double>>> table;
-        for (const auto& row : rows) table.emplace_back(row.kernel, row.stores, row.threads, row.bytes, row.seconds);
-        return result; }, "elements"_a, "num_threads"_a, "repetitions"_a, "min_time"_a, "See stream().");
-    m.def("_compare", [](const std::vector<py::function>& functions, count<"rounds", 1'000'000> rounds, double min_time, double pause) {
-        return compare(functions, rounds, min_time, pause); }, "functions"_a, "rounds"_a, "min_time"_a, "pause"_a, "See compare().");
+    m.def(
+        "_stream",
+        [](count<"elements"> elements, threads num_threads, count<"repetitions", 1'000'000> repetitions, double min_time) {
+            refuse_more_than_available("elements", elements, 3);
+            const auto rows = released([&](auto stop) {
+                return tenfold::stream(static_cast<std::size_t>(elements), num_threads, static_cast<int>(repetitions), min_time,
+                                       stop);
+            });
+            std::vector<std::tuple<std::string, std::string, int, std::size_t, std::vector<double>>> table;
+            for (const auto& row : rows) table.emplace_back(row.kernel, row.stores, row.threads, row.bytes, row.seconds);
+            return table;
+        },
+        "elements"_a, "num_threads"_a, "repetitions"_a, "min_time"_a, "See stream().");
+    m.def(
+        "_compare",
+        [](const std::vector<py::function>& functions, count<"rounds", 1'000'000> rounds, double min_time, double pause) {
+            return compare(functions, rounds, min_time, pause);
+        },
+        "functions"_a, "rounds"_a, "min_time"_a, "pause"_a, "See compare().");
     m.def("_build_info", &build_info, "Compiler, flags and usable cores.");
 
     using sample = list_of<double, "values">;
-    m.def("median", [](const sample& values) { return tenfold::median(values.read()); }, "values"_a,
-          "Middle value; of an even number of values the mean of the middle two. NaN or no value: ValueError.");
-    m.def("mad", [](const sample& values) { return tenfold::mad(values.read()); }, "values"_a,
-          "Median absolute deviation from the median, not scaled.");
-    m.def("outliers", [](const sample& values, double limit) { return tenfold::outliers(values.read(), limit); }, "values"_a,
-          py::kw_only(), "limit"_a = 3.0, "Indices of values farther than ``limit * 1.4826 * mad(values)`` from the median.");
-    m.def("bootstrap_median", [](const sample& values, double confidence, count<"resamples", 10'000'000> resamples, std::uint64_t seed) {
-        const auto numbers = values.read();
-        const auto interval = released(
-            [&](auto stop) { return tenfold::bootstrap_median(numbers, confidence, static_cast<std::size_t>(resamples), seed, stop); });
-        return std::make_pair(interval.low, interval.high); },
+    m.def(
+        "median", [](const sample& values) { return tenfold::median(values.read()); }, "values"_a,
+        "Middle value; of an even number of values the mean of the middle two. NaN or no value: ValueError.");
+    m.def(
+        "mad", [](const sample& values) { return tenfold::mad(values.read()); }, "values"_a,
+        "Median absolute deviation from the median, not scaled.");
+    m.def(
+        "outliers", [](const sample& values, double limit) { return tenfold::outliers(values.read(), limit); }, "values"_a,
+        py::kw_only(), "limit"_a = 3.0, "Indices of values farther than ``limit * 1.4826 * mad(values)`` from the median.");
+    m.def(
+        "bootstrap_median",
+        [](const sample& values, double confidence, count<"resamples", 10'000'000> resamples, std::uint64_t seed) {
+            const auto numbers = values.read();
+            const auto interval = released([&](auto stop) {
+                return tenfold::bootstrap_median(numbers, confidence, static_cast<std::size_t>(resamples), seed, stop);
+            });
+            return std::make_pair(interval.low, interval.high);
+        },
         "values"_a, py::kw_only(), "confidence"_a = 0.95, "resamples"_a = 2000, "seed"_a = 1, R"(
 Percentile bootstrap interval of the median: ``(low, high)``. The same `seed` gives the same interval everywhere.
 )");
-    m.def("cliffs_delta", [](const list_of<double, "a">& a, const list_of<double, "b">& b) { return tenfold::cliffs_delta(a.read(), b.read()); },
-          "a"_a, "b"_a, "Effect size of a over b: P(a > b) - P(a < b), from -1 to 1.");
-    m.def("mann_whitney", [](const list_of<double, "a">& a, const list_of<double, "b">& b) {
-        const auto test = tenfold::mann_whitney(a.read(), b.read());
-        return std::make_pair(test.u, test.p_value); }, "a"_a, "b"_a, R"(
+    m.def(
+        "cliffs_delta",
+        [](const list_of<double, "a">& a, const list_of<double, "b">& b) { return tenfold::cliffs_delta(a.read(), b.read()); },
+        "a"_a, "b"_a, "Effect size of a over b: P(a > b) - P(a < b), from -1 to 1.");
+    m.def(
+        "mann_whitney",
+        [](const list_of<double, "a">& a, const list_of<double, "b">& b) {
+            const auto test = tenfold::mann_whitney(a.read(), b.read());
+            return std::make_pair(test.u, test.p_value);
+        },
+        "a"_a, "b"_a, R"(
 Mann-Whitney U test, two-sided: ``(u, p_value)``. Exact up to 25 values a side without ties, else the normal approximation.
 )");
 
     using profiler = tenfold::profiler;
     py::class_<span>(m, "_Span", py::module_local(), "What Profiler.span returns.")
-        .def("__enter__", [](py::object self) {
-            self.cast<span&>().enter();
-            return self;
-        })
+        .def("__enter__",
+             [](py::object self) {
+                 self.cast<span&>().enter();
+                 return self;
+             })
         .def("__exit__", [](span& self, const py::args&) {
             self.exit();
             return false;
         });
-    py::class_<profiler>(m, "Profiler", py::module_local(), "Named durations in the order in which they came; any thread may add.")
+    py::class_<profiler>(m, "Profiler", py::module_local(),
+                         "Named durations in the order in which they came; any thread may add.")
         .def(py::init<>())
-        .def("measure", [](profiler& self, std::string name, real<"duration_secs"> seconds) { self.measure(std::move(name), seconds); },
-             "name"_a, "duration_secs"_a, "Adds a duration in seconds; negative or not finite: ValueError.")
+        .def(
+            "measure",
+            [](profiler& self, std::string name, real<"duration_secs"> seconds) { self.measure(std::move(name), seconds); },
+            "name"_a, "duration_secs"_a, "Adds a duration in seconds; negative or not finite: ValueError.")
         .def("results", &profiler::results, "list of ``(name, seconds)``, in order.")
         .def("summary", &profiler::summary, "A heading with the total, and a line per entry with its share.")
-        .def("to_json", &profiler::to_json, "The same as JSON: ``{\"total_secs\", \"spans\": [{\"name\", \"duration_secs\", \"share\"}]}``.")
-        .def("span", [](py::object self, std::string name) { return span(std::move(self), std::move(name)); }, "name"_a,
-             "A context manager whose duration is added when it ends, also by an exception, which goes on.");
+        .def("to_json", &profiler::to_json,
+             "The same as JSON: ``{\"total_secs\", \"spans\": [{\"name\", \"duration_secs\", \"share\"}]}``.")
+        .def(
+            "span", [](py::object self, std::string name) { return span(std::move(self), std::move(name)); }, "name"_a,
+            "A context manager whose duration is added when it ends, also by an exception, which goes on.");
     loops::bind(m);
 }

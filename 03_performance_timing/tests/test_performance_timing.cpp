@@ -35,7 +35,9 @@ doubles random_numbers(std::size_t n, unsigned seed) {
     return values;
 }
 
-bool near(double a, double b, double relative = 1e-12) { return std::abs(a - b) <= relative * std::max(std::abs(a), std::abs(b)); }
+bool near(double a, double b, double relative = 1e-12) {
+    return std::abs(a - b) <= relative * std::max(std::abs(a), std::abs(b));
+}
 
 /// P(U <= u) by trying every way to choose which of the ranks belong to a.
 double lower_tail_by_enumeration(unsigned m, unsigned n, double u) {
@@ -92,7 +94,8 @@ TEST_CASE("bootstrap: deterministic, around the median, and as wide as the exact
     const auto cumulative = [](int k) {  // P(at least 6 of 11 draws are among the k smallest)
         double p = 0;
         for (int hits = 6; hits <= 11; ++hits)
-            p += std::tgamma(12) / (std::tgamma(hits + 1) * std::tgamma(12 - hits)) * std::pow(k / 11.0, hits) * std::pow(1 - k / 11.0, 11 - hits);
+            p += std::tgamma(12) / (std::tgamma(hits + 1) * std::tgamma(12 - hits)) * std::pow(k / 11.0, hits) *
+                 std::pow(1 - k / 11.0, 11 - hits);
         return p;
     };
     for (const double confidence : {0.5, 0.9, 0.95}) {
@@ -112,7 +115,8 @@ TEST_CASE("bootstrap: deterministic, around the median, and as wide as the exact
 
 TEST_CASE("splitmix64 gives the published numbers") {
     tenfold::splitmix64 random(1234567);
-    for (const std::uint64_t expected : {6457827717110365317u, 3203168211198807973u, 9817491932198370423u, 4593380528125082431u})
+    for (const std::uint64_t expected :
+         {6457827717110365317u, 3203168211198807973u, 9817491932198370423u, 4593380528125082431u})
         REQUIRE(random() == expected);
 }
 
@@ -161,7 +165,12 @@ TEST_CASE("comparison: every case runs in every round, forwards and backwards in
         };
     };
     const auto result = tenfold::compare({{"a", batch('a')}, {"b", batch('b')}}, {.min_time = 0, .rounds = 4, .pause = 0});
-    REQUIRE(order == "ab" "ab" "ba" "ab" "ba");  // the first two calibrate
+    REQUIRE(order ==
+            "ab"
+            "ab"
+            "ba"
+            "ab"
+            "ba");  // the first two calibrate
     REQUIRE(runs['a'] == 5);
     REQUIRE(result.cases.size() == 2);
     REQUIRE(result.ratios(1).size() == 4);
@@ -170,7 +179,11 @@ TEST_CASE("comparison: every case runs in every round, forwards and backwards in
     REQUIRE_THROWS_AS(tenfold::compare({{"a", batch('a')}}, {.rounds = 0}), std::invalid_argument);
     REQUIRE_THROWS_AS(tenfold::compare({{"a", batch('a')}}, {.min_time = nan_value}), std::invalid_argument);
     REQUIRE_THROWS_AS(tenfold::measure(batch('a'), {.pause = 1e9}, [] { return true; }), tenfold::stopped);
-    REQUIRE(tenfold::calibrate([](std::int64_t n) { while (n-- > 0) tenfold::keep(n); }, 1e-3) > 1);
+    REQUIRE(tenfold::calibrate(
+                [](std::int64_t n) {
+                    while (n-- > 0) tenfold::keep(n);
+                },
+                1e-3) > 1);
 }
 
 TEST_CASE("profiler: order, shares, JSON, threads") {
@@ -178,9 +191,11 @@ TEST_CASE("profiler: order, shares, JSON, threads") {
     REQUIRE(profiler.summary() == "Profiler Summary (Total: 0.000000s)\n");
     profiler.measure("a", 1);
     profiler.measure("b\"\\\n", 3);
-    REQUIRE(profiler.summary() == "Profiler Summary (Total: 4.000000s)\n  a: 1.000000s (25.0%)\n  b\"\\\n: 3.000000s (75.0%)\n");
-    REQUIRE(profiler.to_json() ==
-            R"({"total_secs": 4, "spans": [{"name": "a", "duration_secs": 1, "share": 0.25}, {"name": "b\"\\\u000a", "duration_secs": 3, "share": 0.75}]})");
+    REQUIRE(profiler.summary() ==
+            "Profiler Summary (Total: 4.000000s)\n  a: 1.000000s (25.0%)\n  b\"\\\n: 3.000000s (75.0%)\n");
+    REQUIRE(
+        profiler.to_json() ==
+        R"({"total_secs": 4, "spans": [{"name": "a", "duration_secs": 1, "share": 0.25}, {"name": "b\"\\\u000a", "duration_secs": 3, "share": 0.75}]})");
     for (const double bad : {-1.0, inf, nan_value}) REQUIRE_THROWS_AS(profiler.measure("x", bad), std::invalid_argument);
     REQUIRE(profiler.results().size() == 2);
     try {

@@ -8,13 +8,12 @@ import statistics
 import struct
 
 import numpy as np
+import performance_timing as pt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tenfold_testing import HAS_GIL, THREADS, interrupt_child, run_child, run_threads, runs_without_gil
-
-import performance_timing as pt
 from performance_timing import loops
+from tenfold_testing import HAS_GIL, THREADS, interrupt_child, run_child, run_threads, runs_without_gil
 
 PROPERTY = settings(max_examples=200, deadline=None)
 FLOATS = st.lists(st.floats(width=64), max_size=70)

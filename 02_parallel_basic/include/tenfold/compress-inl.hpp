@@ -25,7 +25,8 @@ HWY_ATTR HWY_INLINE hwy::HWY_NAMESPACE::Vec512<double> compress_lanes(hwy::HWY_N
     return hwy::HWY_NAMESPACE::Vec512<double>{_mm512_maskz_compress_pd(static_cast<__mmask8>(mask.raw), v.raw)};
 }
 template <class Mask>
-HWY_ATTR HWY_INLINE hwy::HWY_NAMESPACE::Vec512<std::int64_t> compress_lanes(hwy::HWY_NAMESPACE::Vec512<std::int64_t> v, Mask mask) {
+HWY_ATTR HWY_INLINE hwy::HWY_NAMESPACE::Vec512<std::int64_t> compress_lanes(hwy::HWY_NAMESPACE::Vec512<std::int64_t> v,
+                                                                            Mask mask) {
     return hwy::HWY_NAMESPACE::Vec512<std::int64_t>{_mm512_maskz_compress_epi64(static_cast<__mmask8>(mask.raw), v.raw)};
 }
 #elif HWY_ARCH_X86 && HWY_TARGET == HWY_AVX2

@@ -21,7 +21,9 @@ namespace tenfold {
 
 namespace detail {
 
-inline std::size_t count_even_chunk(const std::int64_t* values, std::size_t n) { TENFOLD_DISPATCH(count_even_kernel, values, n); }
+inline std::size_t count_even_chunk(const std::int64_t* values, std::size_t n) {
+    TENFOLD_DISPATCH(count_even_kernel, values, n);
+}
 inline void copy_even_chunk(const std::int64_t* values, std::size_t n, std::int64_t* out, std::size_t count) {
     TENFOLD_DISPATCH(copy_even_kernel, values, n, out, count);
 }
@@ -37,12 +39,12 @@ public:
     template <class Stop = never_stop>
     even_offsets(std::span<const std::int64_t> values, int threads, Stop&& stop = {})
         : size_(values.size()), offsets_(values.size() / detail::filter_chunk + 2, 0) {
-        parallel_chunks(
-            values.size(), detail::filter_chunk, threads,
-            [&](std::size_t begin, std::size_t end) {
-                offsets_[begin / detail::filter_chunk + 1] = detail::count_even_chunk(values.data() + begin, end - begin);
-            },
-            stop, {.inline_below = detail::filter_inline_below});
+        parallel_chunks(values.size(), detail::filter_chunk, threads,
+                        [&](std::size_t begin, std::size_t end) {
+                            offsets_[begin / detail::filter_chunk + 1] =
+                                detail::count_even_chunk(values.data() + begin, end - begin);
+                        },
+                        stop, {.inline_below = detail::filter_inline_below});
         for (std::size_t i = 1; i < offsets_.size(); ++i) offsets_[i] += offsets_[i - 1];
     }
 
@@ -62,18 +64,19 @@ void write_even(std::span<const std::int64_t> values, const even_offsets& offset
                 Stop&& stop = {}) {
     if (values.size() != offsets.source_size()) throw std::invalid_argument("values are not those that were counted");
     if (out.size() < offsets.total()) throw std::invalid_argument("out is too small for the values kept");
-    parallel_chunks(
-        values.size(), detail::filter_chunk, threads,
-        [&](std::size_t begin, std::size_t end) {
-            const std::size_t chunk = begin / detail::filter_chunk;
-            detail::copy_even_chunk(values.data() + begin, end - begin, out.data() + offsets[chunk], offsets[chunk + 1] - offsets[chunk]);
-        },
-        stop, {.inline_below = detail::filter_inline_below});
+    parallel_chunks(values.size(), detail::filter_chunk, threads,
+                    [&](std::size_t begin, std::size_t end) {
+                        const std::size_t chunk = begin / detail::filter_chunk;
+                        detail::copy_even_chunk(values.data() + begin, end - begin, out.data() + offsets[chunk],
+                                                offsets[chunk + 1] - offsets[chunk]);
+                    },
+                    stop, {.inline_below = detail::filter_inline_below});
 }
 
 // Both passes into memory that is there already; returns how many values were written.
 template <class Stop = never_stop>
-std::size_t parallel_filter_even(std::span<const std::int64_t> values, std::span<std::int64_t> out, int threads, Stop&& stop = {}) {
+std::size_t parallel_filter_even(std::span<const std::int64_t> values, std::span<std::int64_t> out, int threads,
+                                 Stop&& stop = {}) {
     const even_offsets offsets(values, threads, stop);
     write_even(values, offsets, out, threads, stop);
     return offsets.total();

@@ -56,8 +56,8 @@ struct mandelbrot_slot {
 
 // Columns [begin, end) of one row into out[0, end - begin). `ask(context)` is called about 20,000 times a second; when it
 // says true the call returns false, and `out` is not whole.
-HWY_ATTR inline bool mandelbrot_row(double x_min, double x_extent, double width, double ci, std::uint32_t max_iter, std::size_t begin,
-                                    std::size_t end, std::uint32_t* out, bool (*ask)(void*), void* context) {
+HWY_ATTR inline bool mandelbrot_row(double x_min, double x_extent, double width, double ci, std::uint32_t max_iter,
+                                    std::size_t begin, std::size_t end, std::uint32_t* out, bool (*ask)(void*), void* context) {
     const hn::ScalableTag<double> d;
     const hn::RebindToSigned<decltype(d)> di;
     using slot = mandelbrot_slot<decltype(d)>;

@@ -27,8 +27,8 @@ struct region {
 
 namespace detail {
 
-inline bool mandelbrot_columns(double x_min, double x_extent, double width, double ci, std::uint32_t max_iter, std::size_t begin,
-                               std::size_t end, std::uint32_t* out, bool (*ask)(void*), void* context) {
+inline bool mandelbrot_columns(double x_min, double x_extent, double width, double ci, std::uint32_t max_iter,
+                               std::size_t begin, std::size_t end, std::uint32_t* out, bool (*ask)(void*), void* context) {
     TENFOLD_DISPATCH(mandelbrot_row, x_min, x_extent, width, ci, max_iter, begin, end, out, ask, context);
 }
 
@@ -50,8 +50,8 @@ inline std::uint32_t mandelbrot_pixel(double cr, double ci, std::uint32_t max_it
 /// out[row * width + column] = steps until |z|^2 > 4, at most max_iter, for c = (x_min + column / width * (x_max - x_min),
 /// y_min + row / height * (y_max - y_min)). Throws tenfold::stopped, within milliseconds, when stop() says so.
 template <class Stop = never_stop>
-void parallel_mandelbrot(const region& r, std::size_t width, std::size_t height, std::uint32_t max_iter, std::span<std::uint32_t> out,
-                         int threads, Stop&& stop = {}, parallel_options options = {}) {
+void parallel_mandelbrot(const region& r, std::size_t width, std::size_t height, std::uint32_t max_iter,
+                         std::span<std::uint32_t> out, int threads, Stop&& stop = {}, parallel_options options = {}) {
     if (height != 0 && out.size() / height < width) throw std::invalid_argument("out is too small for the picture");
     // One row may take longer than anybody wants to wait, so all threads ask inside it: the caller asks `stop`, the
     // others whether it has said yes. Relaxed: a late answer costs a few more steps; the result is thrown away.

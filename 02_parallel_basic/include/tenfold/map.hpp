@@ -47,29 +47,30 @@ inline constexpr std::size_t map_inline_below = 16 * 1024;
 
 // out[i] = x[i] * x[i]
 template <class Stop = never_stop>
-void parallel_square(std::span<const double> x, std::span<double> out, int threads, Stop&& stop = {}, stores how = stores::automatic) {
+void parallel_square(std::span<const double> x, std::span<double> out, int threads, Stop&& stop = {},
+                     stores how = stores::automatic) {
     if (out.size() != x.size()) throw std::invalid_argument("out must have as many items as x");
     const bool stream = detail::use_streaming(how, 2 * x.size_bytes(), out.data() == x.data());
-    parallel_chunks(
-        x.size(), detail::map_chunk, threads,
-        [&](std::size_t begin, std::size_t end) { detail::square_one_chunk(x.data() + begin, out.data() + begin, end - begin, stream); },
-        stop, {.how = schedule::static_, .inline_below = detail::map_inline_below});
+    parallel_chunks(x.size(), detail::map_chunk, threads,
+                    [&](std::size_t begin, std::size_t end) {
+                        detail::square_one_chunk(x.data() + begin, out.data() + begin, end - begin, stream);
+                    },
+                    stop, {.how = schedule::static_, .inline_below = detail::map_inline_below});
 }
 
 // out[i] = a * x[i] + y[i]
 template <class Stop = never_stop>
-void parallel_saxpy(double a, std::span<const double> x, std::span<const double> y, std::span<double> out, int threads, Stop&& stop = {},
-                    stores how = stores::automatic) {
+void parallel_saxpy(double a, std::span<const double> x, std::span<const double> y, std::span<double> out, int threads,
+                    Stop&& stop = {}, stores how = stores::automatic) {
     if (y.size() != x.size()) throw std::invalid_argument("x and y must have as many items");
     if (out.size() != x.size()) throw std::invalid_argument("out must have as many items as x");
     const bool in_place = out.data() == x.data() || out.data() == y.data();
     const bool stream = detail::use_streaming(how, 3 * x.size_bytes(), in_place);
-    parallel_chunks(
-        x.size(), detail::map_chunk, threads,
-        [&](std::size_t begin, std::size_t end) {
-            detail::saxpy_one_chunk(a, x.data() + begin, y.data() + begin, out.data() + begin, end - begin, stream);
-        },
-        stop, {.how = schedule::static_, .inline_below = detail::map_inline_below});
+    parallel_chunks(x.size(), detail::map_chunk, threads,
+                    [&](std::size_t begin, std::size_t end) {
+                        detail::saxpy_one_chunk(a, x.data() + begin, y.data() + begin, out.data() + begin, end - begin, stream);
+                    },
+                    stop, {.how = schedule::static_, .inline_below = detail::map_inline_below});
 }
 
 }  // namespace tenfold

@@ -83,16 +83,18 @@ struct matrix_tile<1, vectors> {
     HWY_ATTR HWY_INLINE void add_product(const double* a, const matrix_vectors_of<vectors>& b) {
         sums.add_product(hn::Set(matrix_lanes(), *a), b);
     }
-    HWY_ATTR HWY_INLINE void add_product(hn::Vec<matrix_lanes> a, const matrix_vectors_of<vectors>& b) { sums.add_product(a, b); }
+    HWY_ATTR HWY_INLINE void add_product(hn::Vec<matrix_lanes> a, const matrix_vectors_of<vectors>& b) {
+        sums.add_product(a, b);
+    }
     HWY_ATTR HWY_INLINE void store(double* c, std::size_t, bool add) const { sums.store(c, add); }
 };
 
 // C tile (+)= A panel * B panel; `add` is false for the first block of k. Every sum is taken in the order of k.
 // Meanwhile `ahead`, what is needed after this tile, is fetched a few bytes per step (a hint: it may lie anywhere).
 template <std::size_t vectors>
-HWY_ATTR HWY_INLINE void matrix_multiply_tile(const double* a, const double* b, std::size_t depth, double* c, std::size_t stride,
-                                              std::size_t rows, std::size_t columns, bool add, const char* ahead,
-                                              std::size_t ahead_step) {
+HWY_ATTR HWY_INLINE void matrix_multiply_tile(const double* a, const double* b, std::size_t depth, double* c,
+                                              std::size_t stride, std::size_t rows, std::size_t columns, bool add,
+                                              const char* ahead, std::size_t ahead_step) {
     constexpr std::size_t width = vectors * matrix_lane_count, line = 64 / sizeof(double), steps_per_row = 8;
     matrix_tile<matrix_tile_rows, vectors> tile;
     tile.clear();
@@ -146,8 +148,7 @@ HWY_ATTR inline void matrix_multiply_block(const double* a, const double* b, std
                 matrix_multiply_tile<3>(a, panel, depth, corner, stride, height, width, add, ahead, step);
             else if (width > matrix_lane_count)
                 matrix_multiply_tile<2>(a, panel, depth, corner, stride, height, width, add, ahead, step);
-            else
-                matrix_multiply_tile<1>(a, panel, depth, corner, stride, height, width, add, ahead, step);
+            else matrix_multiply_tile<1>(a, panel, depth, corner, stride, height, width, add, ahead, step);
         }
     }
 }

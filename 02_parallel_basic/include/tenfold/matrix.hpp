@@ -82,7 +82,8 @@ void multiply_column(const double* a, const double* x, double* c, std::size_t m,
     constexpr std::size_t depth = 65536, unit = 4 * depth;
     for (std::size_t start = 0; start < k; start += depth) {
         const std::size_t steps = std::min(depth, k - start);
-        const std::size_t rows = std::max<std::size_t>(1, std::min(unit / steps, cuts(m, 4 * static_cast<std::size_t>(threads))));
+        const std::size_t rows =
+            std::max<std::size_t>(1, std::min(unit / steps, cuts(m, 4 * static_cast<std::size_t>(threads))));
         parallel_chunks(
             m, rows, threads,
             [&](std::size_t begin, std::size_t end) {
@@ -185,8 +186,8 @@ void parallel_matrix_multiply(std::span<const double> a, std::span<const double>
                                            packed_a + from * steps);
                         } else {
                             const std::size_t from = (task - packs_of_a) * pack_columns;
-                            detail::pack_b(b.data() + start * n + column + from, n, steps, std::min(pack_columns, columns - from),
-                                           packed_b + from * steps);
+                            detail::pack_b(b.data() + start * n + column + from, n, steps,
+                                           std::min(pack_columns, columns - from), packed_b + from * steps);
                         }
                     },
                     stop);

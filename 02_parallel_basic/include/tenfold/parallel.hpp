@@ -53,7 +53,7 @@ enum class schedule { static_, dynamic, guided };
 
 struct parallel_options {
     schedule how = schedule::dynamic;
-    std::size_t grain = 1;         // chunks handed out at once by dynamic; the smallest run of guided
+    std::size_t grain = 1;  // chunks handed out at once by dynamic; the smallest run of guided
     std::size_t inline_below = 0;  // up to this many items, run on the calling thread: opening a region costs more
 };
 
@@ -148,7 +148,8 @@ void chunks_inline(std::size_t n_items, std::size_t chunk, Body& body, Stop& sto
 // Calls body(begin, end) for [0, chunk), [chunk, 2*chunk), ... until n_items, on at most `threads` threads and never more than
 // there are chunks. A call from inside a region runs inline: nested teams would multiply the threads.
 template <class Body, class Stop = never_stop>
-void parallel_chunks(std::size_t n_items, std::size_t chunk, int threads, Body&& body, Stop&& stop = {}, parallel_options options = {}) {
+void parallel_chunks(std::size_t n_items, std::size_t chunk, int threads, Body&& body, Stop&& stop = {},
+                     parallel_options options = {}) {
     if (chunk == 0) throw std::invalid_argument("chunk must be >= 1");
     if (threads < 1) throw std::invalid_argument("threads must be >= 1");
     const std::size_t chunks = n_items / chunk + (n_items % chunk != 0);
@@ -179,18 +180,18 @@ void parallel_chunks(std::size_t n_items, std::size_t chunk, int threads, Body&&
 #pragma omp parallel num_threads(team)
     {
         switch (options.how) {
-        case schedule::static_:
+            case schedule::static_:
 #pragma omp for schedule(static) nowait
-            for (std::size_t i = 0; i < chunks; ++i) run(i);
-            break;
-        case schedule::dynamic:
+                for (std::size_t i = 0; i < chunks; ++i) run(i);
+                break;
+            case schedule::dynamic:
 #pragma omp for schedule(dynamic, grain) nowait
-            for (std::size_t i = 0; i < chunks; ++i) run(i);
-            break;
-        case schedule::guided:
+                for (std::size_t i = 0; i < chunks; ++i) run(i);
+                break;
+            case schedule::guided:
 #pragma omp for schedule(guided, grain) nowait
-            for (std::size_t i = 0; i < chunks; ++i) run(i);
-            break;
+                for (std::size_t i = 0; i < chunks; ++i) run(i);
+                break;
         }
         if constexpr (polls) {
             // The caller may be done long before the others (static chunks of unequal cost): it goes on asking `stop`

@@ -57,12 +57,11 @@ double parallel_sum(std::span<const double> values, int threads, Stop&& stop = {
     if (threads == 1 || n <= detail::reduce_inline_below) return sequential_sum(values, stop);
     std::vector<double> sums((n + sum_chunk - 1) / sum_chunk);
     const std::size_t piece = detail::piece_size(n, threads, sum_chunk, 32 * sum_chunk);
-    parallel_chunks(
-        n, piece, threads,
-        [&](std::size_t begin, std::size_t end) {
-            detail::sum_chunks(values.data() + begin, end - begin, sum_chunk, &sums[begin / sum_chunk]);
-        },
-        stop, {.how = how});
+    parallel_chunks(n, piece, threads,
+                    [&](std::size_t begin, std::size_t end) {
+                        detail::sum_chunks(values.data() + begin, end - begin, sum_chunk, &sums[begin / sum_chunk]);
+                    },
+                    stop, {.how = how});
     double total = 0.0;
     for (const double sum : sums) total += sum;  // in index order: this line is why the bits do not depend on the team
     return total;
@@ -87,19 +86,19 @@ double parallel_sum_chunked(std::span<const double> values, std::size_t chunk, i
         const std::size_t block_end = block_begin + std::min(block, n - block_begin);
         if (chunk >= sum_chunk) {
             const std::size_t begin = block_begin + index % parts_per_block * sum_chunk;
-            return begin < block_end ? detail::sum_one_chunk(values.data() + begin, std::min(sum_chunk, block_end - begin)) : 0.0;
+            return begin < block_end ? detail::sum_one_chunk(values.data() + begin, std::min(sum_chunk, block_end - begin))
+                                     : 0.0;
         }
         double total = 0.0;
         for (std::size_t begin = block_begin; begin < block_end; begin += chunk)
             total += detail::sum_one_chunk(values.data() + begin, std::min(chunk, block_end - begin));
         return total;
     };
-    parallel_chunks(
-        sums.size(), detail::piece_size(sums.size(), threads, 1, 32), threads,
-        [&](std::size_t begin, std::size_t end) {
-            for (std::size_t i = begin; i < end; ++i) sums[i] = sum_part(i);
-        },
-        stop, {.how = schedule::static_, .inline_below = 6});
+    parallel_chunks(sums.size(), detail::piece_size(sums.size(), threads, 1, 32), threads,
+                    [&](std::size_t begin, std::size_t end) {
+                        for (std::size_t i = begin; i < end; ++i) sums[i] = sum_part(i);
+                    },
+                    stop, {.how = schedule::static_, .inline_below = 6});
     double total = 0.0;
     for (std::size_t i = 0; i < sums.size(); i += parts_per_block) {
         double chunk_total = 0.0;
@@ -117,10 +116,11 @@ std::optional<double> parallel_max(std::span<const double> values, int threads, 
     constexpr std::size_t unit = 8192;
     const std::size_t piece = detail::piece_size(n, threads, unit, 16 * unit);
     std::vector<double> largest((n - 1) / piece + 1);
-    parallel_chunks(
-        n, piece, threads,
-        [&](std::size_t begin, std::size_t end) { largest[begin / piece] = detail::max_one_chunk(values.data() + begin, end - begin); },
-        stop, {.how = schedule::static_, .inline_below = detail::reduce_inline_below});
+    parallel_chunks(n, piece, threads,
+                    [&](std::size_t begin, std::size_t end) {
+                        largest[begin / piece] = detail::max_one_chunk(values.data() + begin, end - begin);
+                    },
+                    stop, {.how = schedule::static_, .inline_below = detail::reduce_inline_below});
     return detail::max_one_chunk(largest.data(), largest.size());
 }
 

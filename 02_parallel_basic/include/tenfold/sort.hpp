@@ -43,7 +43,7 @@ inline void census_one_chunk(const double* values, std::size_t n, std::size_t* c
 }
 
 inline constexpr std::size_t partition_chunk = 4096;
-inline constexpr std::size_t sort_inline_below = 8 * 1024;   // one thread sorts that many before a second has woken up
+inline constexpr std::size_t sort_inline_below = 8 * 1024;  // one thread sorts that many before a second has woken up
 inline constexpr std::size_t sort_part_limit = 1024 * 1024;  // sorted in about 10 ms: how long a stop may wait
 
 inline void sort_vectors(double* values, std::size_t n) {
@@ -62,13 +62,13 @@ template <class Stop>
 std::size_t partition_all(std::span<double> values, double pivot, bool inclusive, int threads, Stop& stop) {
     const std::size_t n = values.size();
     std::vector<std::size_t> lefts(n / partition_chunk + 1, 0);
-    parallel_chunks(
-        n, partition_chunk, threads,
-        [&](std::size_t begin, std::size_t end) {
-            alignas(64) double spare[partition_chunk + HWY_MAX_BYTES / sizeof(double)];
-            lefts[begin / partition_chunk] = partition_one_chunk(values.data() + begin, end - begin, pivot, inclusive, spare);
-        },
-        stop, {.grain = 2});
+    parallel_chunks(n, partition_chunk, threads,
+                    [&](std::size_t begin, std::size_t end) {
+                        alignas(64) double spare[partition_chunk + HWY_MAX_BYTES / sizeof(double)];
+                        lefts[begin / partition_chunk] =
+                            partition_one_chunk(values.data() + begin, end - begin, pivot, inclusive, spare);
+                    },
+                    stop, {.grain = 2});
 
     std::size_t border = 0;
     for (const std::size_t left : lefts) border += left;
@@ -87,22 +87,23 @@ std::size_t partition_all(std::span<double> values, double pivot, bool inclusive
         }
     }
     const auto run_at = [](const std::vector<misplaced_run>& runs, std::size_t at) {
-        return std::upper_bound(runs.begin(), runs.end(), at, [](std::size_t x, const misplaced_run& run) { return x < run.before; }) - 1;
+        return std::upper_bound(runs.begin(), runs.end(), at,
+                                [](std::size_t x, const misplaced_run& run) { return x < run.before; }) -
+               1;
     };
-    parallel_chunks(
-        ahead_total, 4 * partition_chunk, threads,
-        [&](std::size_t at, std::size_t end) {
-            auto a = run_at(ahead, at), b = run_at(behind, at);
-            while (at < end) {
-                const std::size_t a_used = at - a->before, b_used = at - b->before;
-                const std::size_t step = std::min({end - at, a->length - a_used, b->length - b_used});
-                swap_chunks(values.data() + a->begin + a_used, values.data() + b->begin + b_used, step);
-                at += step;
-                if (a_used + step == a->length) ++a;
-                if (b_used + step == b->length) ++b;
-            }
-        },
-        stop, {.inline_below = sort_inline_below});
+    parallel_chunks(ahead_total, 4 * partition_chunk, threads,
+                    [&](std::size_t at, std::size_t end) {
+                        auto a = run_at(ahead, at), b = run_at(behind, at);
+                        while (at < end) {
+                            const std::size_t a_used = at - a->before, b_used = at - b->before;
+                            const std::size_t step = std::min({end - at, a->length - a_used, b->length - b_used});
+                            swap_chunks(values.data() + a->begin + a_used, values.data() + b->begin + b_used, step);
+                            at += step;
+                            if (a_used + step == a->length) ++a;
+                            if (b_used + step == b->length) ++b;
+                        }
+                    },
+                    stop, {.inline_below = sort_inline_below});
     return border;
 }
 
@@ -130,7 +131,8 @@ template <class Stop>
 void sort_ordinary(std::span<double> values, int threads, Stop& stop) {
     const std::size_t n = values.size();
     std::size_t small = sort_part_limit;
-    if (threads > 1) small = std::clamp(n / (static_cast<std::size_t>(threads) * 2) * 5 / 4, sort_inline_below, sort_part_limit);
+    if (threads > 1)
+        small = std::clamp(n / (static_cast<std::size_t>(threads) * 2) * 5 / 4, sort_inline_below, sort_part_limit);
     std::vector<sort_part> open, ready;
     open.push_back({0, n, {}});
     while (!open.empty()) {
@@ -156,7 +158,8 @@ void sort_ordinary(std::span<double> values, int threads, Stop& stop) {
     }
     std::sort(ready.begin(), ready.end(), [](const sort_part& a, const sort_part& b) { return a.size > b.size; });
     parallel_chunks(
-        ready.size(), 1, threads, [&](std::size_t i, std::size_t) { sort_vectors(values.data() + ready[i].begin, ready[i].size); }, stop);
+        ready.size(), 1, threads,
+        [&](std::size_t i, std::size_t) { sort_vectors(values.data() + ready[i].begin, ready[i].size); }, stop);
 }
 
 }  // namespace detail
@@ -202,7 +205,9 @@ void parallel_sort(std::span<const double> values, std::span<double> out, int th
     if (out.size() != values.size()) throw std::invalid_argument("out must have as many items as values");
     parallel_chunks(
         values.size(), 32 * 1024, threads,
-        [&](std::size_t begin, std::size_t end) { std::memcpy(out.data() + begin, values.data() + begin, (end - begin) * sizeof(double)); },
+        [&](std::size_t begin, std::size_t end) {
+            std::memcpy(out.data() + begin, values.data() + begin, (end - begin) * sizeof(double));
+        },
         stop);
     parallel_sort(out, threads, stop);
 }

@@ -28,10 +28,10 @@ namespace tenfold::detail {
 template <class Function>
 decltype(auto) with_units(const void* data, int kind, Function&& function) {
     switch (kind) {
-    case 1: return function(static_cast<const std::uint8_t*>(data));
-    case 2: return function(static_cast<const std::uint16_t*>(data));
-    case 4: return function(static_cast<const std::uint32_t*>(data));
-    default: throw std::invalid_argument("a text's kind must be 1, 2 or 4");
+        case 1: return function(static_cast<const std::uint8_t*>(data));
+        case 2: return function(static_cast<const std::uint16_t*>(data));
+        case 4: return function(static_cast<const std::uint32_t*>(data));
+        default: throw std::invalid_argument("a text's kind must be 1, 2 or 4");
     }
 }
 
@@ -203,7 +203,8 @@ private:
             }
             if (all < 0x100) return entry_of(narrowed<std::uint8_t>(units, size), size, size, wide);
             if (sizeof(Unit) == 2 || all >= 0x10000)
-                return entry_of(reinterpret_cast<const std::uint8_t*>(units), size * sizeof(Unit), readable * sizeof(Unit), wide);
+                return entry_of(reinterpret_cast<const std::uint8_t*>(units), size * sizeof(Unit), readable * sizeof(Unit),
+                                wide);
             return entry_of(narrowed<std::uint16_t>(units, size), size * 2, size * 2, wide);
         }
     }

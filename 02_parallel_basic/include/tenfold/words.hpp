@@ -192,12 +192,15 @@ private:
 // two threads ever add to the same word.
 template <class Stop>
 void absorb_known(const word_table& base, const word_table& later, int threads, Stop& stop) {
-    parallel_chunks(later.size(), 4096, threads, [&](std::size_t begin, std::size_t end) {
-        for (std::size_t i = begin; i < end; ++i) {
-            if (i + 16 < end) base.prefetch_slot(later[i + 16]);
-            if (auto* known = base.find(later[i])) known->count += std::exchange(later[i].count, 0);
-        }
-    }, stop);
+    parallel_chunks(
+        later.size(), 4096, threads,
+        [&](std::size_t begin, std::size_t end) {
+            for (std::size_t i = begin; i < end; ++i) {
+                if (i + 16 < end) base.prefetch_slot(later[i + 16]);
+                if (auto* known = base.find(later[i])) known->count += std::exchange(later[i].count, 0);
+            }
+        },
+        stop);
 }
 
 }  // namespace detail
@@ -231,16 +234,18 @@ void parallel_word_count(std::span<const text> texts, std::span<std::int64_t> co
     if (counts.size() != texts.size()) throw std::invalid_argument("counts must have one item per text");
     std::fill(counts.begin(), counts.end(), 0);
     const detail::text_line line(texts);
-    parallel_chunks(line.size(), options.chunk, threads, [&](std::size_t begin, std::size_t end) {
-        line.each(begin, end, [&](std::size_t index, std::size_t first, std::size_t last) {
-            const std::int64_t words = detail::with_units(texts[index].data, texts[index].kind, [&](auto* units) {
-                return detail::count_words(units, first, last);
-            });
+    parallel_chunks(
+        line.size(), options.chunk, threads,
+        [&](std::size_t begin, std::size_t end) {
+            line.each(begin, end, [&](std::size_t index, std::size_t first, std::size_t last) {
+                const std::int64_t words = detail::with_units(
+                    texts[index].data, texts[index].kind, [&](auto* units) { return detail::count_words(units, first, last); });
             // Two threads may hold pieces of one text; the end of the loop publishes the sum.
 #pragma omp atomic
-            counts[index] += words;
-        });
-    }, stop);
+                counts[index] += words;
+            });
+        },
+        stop);
 }
 
 /// How often each word of the texts occurs, equal words being equal in every kind. The same words in the same order at every
@@ -250,16 +255,18 @@ word_frequencies parallel_word_frequencies(std::span<const text> texts, int thre
                                            word_options options = {}) {
     const detail::text_line line(texts);
     detail::word_runs runs(detail::hash_seed::draw());
-    parallel_chunks(line.size(), options.chunk, threads, [&](std::size_t begin, std::size_t end) {
-        auto run = runs.take(begin);
-        line.each(begin, end, [&](std::size_t index, std::size_t first, std::size_t last) {
-            detail::with_units(texts[index].data, texts[index].kind, [&](auto* units) {
-                run->table.add_words(units, texts[index].size, first, last);
-            });
-        });
-        run->table.flush();
-        runs.give(std::move(run), end);
-    }, stop, {.how = schedule::static_});
+    parallel_chunks(line.size(), options.chunk, threads,
+                    [&](std::size_t begin, std::size_t end) {
+                        auto run = runs.take(begin);
+                        line.each(begin, end, [&](std::size_t index, std::size_t first, std::size_t last) {
+                            detail::with_units(texts[index].data, texts[index].kind, [&](auto* units) {
+                                run->table.add_words(units, texts[index].size, first, last);
+                            });
+                        });
+                        run->table.flush();
+                        runs.give(std::move(run), end);
+                    },
+                    stop, {.how = schedule::static_});
 
     auto all = runs.in_order();
     while (all.size() > 1) {

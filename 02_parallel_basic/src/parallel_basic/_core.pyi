@@ -29,9 +29,7 @@ def parallel_saxpy(
     a: float, x: _Floats, y: _Floats, *, num_threads: int | None = None, out: _Floats | None = None, stores: _Stores = "auto"
 ) -> _Floats: ...
 @overload
-def parallel_saxpy(
-    a: float, x: Sequence[_Number], y: Sequence[_Number], *, num_threads: int | None = None
-) -> list[float]: ...
+def parallel_saxpy(a: float, x: Sequence[_Number], y: Sequence[_Number], *, num_threads: int | None = None) -> list[float]: ...
 @overload
 def parallel_filter_even(numbers: _Ints, *, num_threads: int | None = None) -> _Ints: ...
 @overload
@@ -52,14 +50,32 @@ def parallel_matrix_multiply(
 ) -> list[list[float]]: ...
 @overload
 def parallel_mandelbrot(
-    width: SupportsIndex, height: SupportsIndex, x_min: float, x_max: float, y_min: float, y_max: float,
-    max_iter: SupportsIndex, *, num_threads: int | None = None, out: None = None, schedule: _Schedule = "dynamic",
+    width: SupportsIndex,
+    height: SupportsIndex,
+    x_min: float,
+    x_max: float,
+    y_min: float,
+    y_max: float,
+    max_iter: SupportsIndex,
+    *,
+    num_threads: int | None = None,
+    out: None = None,
+    schedule: _Schedule = "dynamic",
     grain: SupportsIndex = 1,
 ) -> list[list[int]]: ...
 @overload
 def parallel_mandelbrot(
-    width: SupportsIndex, height: SupportsIndex, x_min: float, x_max: float, y_min: float, y_max: float,
-    max_iter: SupportsIndex, *, num_threads: int | None = None, out: NDArray[numpy.uint32], schedule: _Schedule = "dynamic",
+    width: SupportsIndex,
+    height: SupportsIndex,
+    x_min: float,
+    x_max: float,
+    y_min: float,
+    y_max: float,
+    max_iter: SupportsIndex,
+    *,
+    num_threads: int | None = None,
+    out: NDArray[numpy.uint32],
+    schedule: _Schedule = "dynamic",
     grain: SupportsIndex = 1,
 ) -> NDArray[numpy.uint32]: ...
 def simd_name() -> str: ...

@@ -75,7 +75,8 @@ void each(std::span<double> out, Stop& stop, Value value) {
 
 inline void same_length(std::size_t a, std::size_t b) {
     if (a != b)
-        throw std::invalid_argument("a and b must have the same length, not " + std::to_string(a) + " and " + std::to_string(b));
+        throw std::invalid_argument("a and b must have the same length, not " + std::to_string(a) + " and " +
+                                    std::to_string(b));
 }
 
 /// out[i] = sum over k of weight(k) * from[i + k], k ascending from 0.0: many i at once, each in the order of the plain loop.
@@ -243,8 +244,8 @@ void diff(floats numbers, std::span<double> out, Stop&& stop = {}) {
 /// The number of whole windows of `width` in n numbers; `what` and `of` name them in the error.
 inline std::size_t windows(std::size_t n, std::size_t width, const char* what, const char* of) {
     if (width == 0 || width > n)
-        throw std::invalid_argument(std::string(what) + " must be between 1 and the length of " + of + " (" + std::to_string(n) +
-                                    "), not " + std::to_string(width));
+        throw std::invalid_argument(std::string(what) + " must be between 1 and the length of " + of + " (" +
+                                    std::to_string(n) + "), not " + std::to_string(width));
     return n - width + 1;
 }
 

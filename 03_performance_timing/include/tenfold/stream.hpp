@@ -123,8 +123,9 @@ inline void refuse_team_after_fork() {
     thread_local pid_t first = 0;
     const pid_t now = ::getpid();
     if (first != 0 && first != now)
-        throw std::runtime_error("OpenMP was used before fork() and would hang in this child process: start workers with "
-                                 "multiprocessing.set_start_method('spawn'), or use num_threads=1");
+        throw std::runtime_error(
+            "OpenMP was used before fork() and would hang in this child process: start workers with "
+            "multiprocessing.set_start_method('spawn'), or use num_threads=1");
     first = now;
 #endif
 }
@@ -183,7 +184,8 @@ inline constexpr bool has_nontemporal_stores = detail::has_nontemporal_stores;
 /// All kernels with both kinds of stores on three arrays of `elements` float64s. A repetition makes as many passes as fill
 /// `min_time`. Every result is compared with the answer; a wrong one is std::runtime_error.
 template <class Stop = never_stop>
-std::vector<stream_row> stream(std::size_t elements, int threads, int repetitions = 7, double min_time = 2e-3, Stop&& stop = {}) {
+std::vector<stream_row> stream(std::size_t elements, int threads, int repetitions = 7, double min_time = 2e-3,
+                               Stop&& stop = {}) {
     if (elements == 0) throw std::invalid_argument("elements must be at least 1");
     if (threads < 1) throw std::invalid_argument("threads must be at least 1");
     if (repetitions < 1) throw std::invalid_argument("repetitions must be at least 1");
@@ -191,7 +193,8 @@ std::vector<stream_row> stream(std::size_t elements, int threads, int repetition
     constexpr std::size_t block = std::size_t{1} << 18;  // 2 MiB of output: short enough to ask `stop` in between
     std::atomic<bool> stopping{false};  // relaxed: it only ends loops early
 
-    detail::stream_arrays x{detail::new_line_array(elements), detail::new_line_array(elements), detail::new_line_array(elements)};
+    detail::stream_arrays x{detail::new_line_array(elements), detail::new_line_array(elements),
+                            detail::new_line_array(elements)};
     double *const a = x.a.get(), *const b = x.b.get(), *const c = x.c.get();
 
     // body(begin, end) over every thread's part, block by block; stop() is asked by the calling thread alone
@@ -233,7 +236,8 @@ std::vector<stream_row> stream(std::size_t elements, int threads, int repetition
         std::int64_t passes = 1;
         const auto best_of_three = [&] { return std::min({run(passes), run(passes), run(passes)}); };  // one may be interrupted
         for (double seconds = best_of_three(); seconds < min_time && passes < 1'000'000'000; seconds = best_of_three())
-            passes = static_cast<std::int64_t>(std::ceil(static_cast<double>(passes) * std::clamp(1.2 * min_time / seconds, 1.5, 100.0)));
+            passes = static_cast<std::int64_t>(
+                std::ceil(static_cast<double>(passes) * std::clamp(1.2 * min_time / seconds, 1.5, 100.0)));
         stream_row row{name, PastCache ? "nontemporal" : "plain", team, elements, elements * bytes, {}};
         for (int repetition = 0; repetition < repetitions; ++repetition)
             row.seconds.push_back(run(passes) / static_cast<double>(passes));

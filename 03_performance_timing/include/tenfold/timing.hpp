@@ -59,8 +59,8 @@ struct timer_result {
     double per_iteration() const { return duration_secs / static_cast<double>(iterations); }
     double ops_per_second() const { return static_cast<double>(iterations) / duration_secs; }
     std::string to_string() const {
-        return "TimerResult(name='" + name + "', duration=" + detail::fixed(duration_secs, 6) + "s, iterations=" +
-               std::to_string(iterations) + ", per_iter=" + detail::fixed(per_iteration(), 6) +
+        return "TimerResult(name='" + name + "', duration=" + detail::fixed(duration_secs, 6) +
+               "s, iterations=" + std::to_string(iterations) + ", per_iter=" + detail::fixed(per_iteration(), 6) +
                "s, ops/sec=" + detail::fixed(ops_per_second(), 2) + ")";
     }
 };
@@ -106,7 +106,8 @@ std::int64_t calibrate(const batch& run, double min_time, Stop&& stop = {}) {
         if (stop()) throw stopped();
         double seconds = seconds_of(run, iterations);
         // a batch that was interrupted looks long enough: ask twice, unless it is really long
-        if (min_time > 0.0 && seconds >= min_time && seconds < 10.0 * min_time) seconds = std::min(seconds, seconds_of(run, iterations));
+        if (min_time > 0.0 && seconds >= min_time && seconds < 10.0 * min_time)
+            seconds = std::min(seconds, seconds_of(run, iterations));
         if (seconds >= min_time || iterations >= most_iterations) return iterations;
         // aim past the goal by a fifth, trust a short measurement no further than tenfold
         const double factor = seconds > 0 ? std::clamp(1.2 * min_time / seconds, 1.5, 10.0) : 10.0;
@@ -191,8 +192,8 @@ public:
         const double total = total_of(entries);
         std::string text = "Profiler Summary (Total: " + detail::fixed(total, 6) + "s)\n";
         for (const auto& [name, seconds] : entries)
-            text += "  " + name + ": " + detail::fixed(seconds, 6) + "s (" +
-                    detail::fixed(share(seconds, total) * 100.0, 1) + "%)\n";
+            text += "  " + name + ": " + detail::fixed(seconds, 6) + "s (" + detail::fixed(share(seconds, total) * 100.0, 1) +
+                    "%)\n";
         return text;
     }
 
