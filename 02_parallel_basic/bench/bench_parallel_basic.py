@@ -50,7 +50,8 @@ extern "C" double fma_probe(long multiply_adds) {  // nothing but multiply-adds 
     double result = 0;
 #pragma omp parallel reduction(+ : result)
     {
-        lanes a[12] = {}, x = lanes{} + 0.999, y = lanes{} + 1e-3;
+        lanes a[12], x = lanes{} + 0.999, y = lanes{} + 1e-3;
+        for (int k = 0; k < 12; ++k) a[k] = lanes{} + k;  // different, or the compiler makes one chain of them
 #pragma omp for schedule(static)
         for (long i = 0; i < multiply_adds / 96; ++i) {
 #pragma GCC unroll 12
@@ -309,22 +310,64 @@ def blas_kernel() -> str:
     return found[0] if found else "unknown kernel"
 
 
+PRODUCTS = """
+import sys
+import numpy as np
+who, n = sys.argv[1], int(sys.argv[2])
+rng = np.random.default_rng(7)
+a, b, out = rng.random((n, n)), rng.random((n, n)), np.empty((n, n))
+if who == "ours":
+    import parallel_basic as pb
+    product = lambda: pb.parallel_matrix_multiply(a, b, out=out)
+else:
+    product = lambda: np.matmul(a, b, out=out)
+for line in sys.stdin:
+    for _ in range(int(line)):
+        product()
+    print(repr(float(out.sum())), flush=True)
+"""
+
+
+class Products:
+    """Products of two n x n matrices in a process of their own: OpenBLAS's threads and OpenMP's wait by spinning, each on
+    the core that the other needs next."""
+
+    def __init__(self, who: str, n: int) -> None:
+        self.times = max(1, 10**9 // n**3)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PRODUCTS, who, str(n)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __call__(self) -> float:
+        self.process.stdin.write(f"{self.times}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+
 def matmul_cases(library):
     kernel = f"NumPy, OpenBLAS ({blas_kernel()})"
     for n in (240, 480, 960, 1920):
-        rng = np.random.default_rng(7)
-        a, b, out, theirs = rng.random((n, n)), rng.random((n, n)), np.empty((n, n)), np.empty((n, n))
-        ours = lambda a=a, b=b, out=out: pb.parallel_matrix_multiply(a, b, out=out)  # noqa: E731
-        peers = {kernel: lambda a=a, b=b, out=theirs: np.matmul(a, b, out=out)}
+        ours, theirs = Products("ours", n), Products("numpy", n)
+        peers = {kernel: theirs}
         aims = {kernel: 1.23}
         if library:
-            expected = np.matmul(a, b)
-            peers["FMA probe, as many multiply-adds"] = lambda n=n, e=expected: (library.fma_probe(n**3), e)[1]
+            peers["FMA probe, as many multiply-adds"] = lambda n=n, k=ours.times: (library.fma_probe(k * n**3), None)[1]
             aims["FMA probe, as many multiply-adds"] = 0.85
-        close = lambda x, y: np.allclose(x, y, rtol=1e-10)  # noqa: E731
         size = f"{n} x {n}"
+        note = f"{ours.times} products" if ours.times > 1 else ""
         yield bench.Case(
-            "matmul", "parallel_matrix_multiply", size, "array", ours, peers, close, {kernel: 1.0}, aims, THREADS, pause=0.06
+            "matmul",
+            "parallel_matrix_multiply",
+            size,
+            "array",
+            ours,
+            peers,
+            lambda x, y: y is None or np.isclose(x, y, rtol=1e-10),
+            {kernel: 1.0},
+            aims,
+            THREADS,
+            note,
+            pause=0.15,
         )
 
 

@@ -61,7 +61,7 @@ HWY_ATTR inline bool mandelbrot_row(double x_min, double x_extent, double width,
     const hn::ScalableTag<double> d;
     const hn::RebindToSigned<decltype(d)> di;
     using slot = mandelbrot_slot<decltype(d)>;
-    constexpr int block = 24, careful_block = 8, blocks_between = 512;
+    constexpr int block = 24, careful_block = 8, blocks_between = 512, most_blocks = 16;
     const std::size_t lanes = hn::Lanes(d);
     const auto imaginary = hn::Set(d, ci), four = hn::Set(d, 4.0);
     HWY_ALIGN std::int64_t counted[hn::MaxLanes(d)];
@@ -118,10 +118,26 @@ HWY_ATTR inline bool mandelbrot_row(double x_min, double x_extent, double width,
         --busy;
     };
 
-    fill(slots[0]);
-    fill(slots[1]);
-    fill(slots[2]);
-    fill(slots[3]);
+    // Counts until the slot may go on without looking; one whose pixels are done gets the next. Not for ever: some must
+    // always look, and somebody may want to stop.
+    const auto settle = [&](slot& s) HWY_ATTR {
+        for (int blocks = 0; s.column < end && blocks < most_blocks;) {
+            if (s.done >= max_iter || hn::AllFalse(d, s.live)) {
+                empty(s);
+                fill(s);
+            } else if (s.careful) {
+                count_block(s);
+                ++blocks;
+            } else {
+                return;
+            }
+        }
+    };
+
+    for (int i = 0; i < 4; ++i) {
+        fill(slots[i]);
+        settle(slots[i]);
+    }
     for (int until_asked = blocks_between; busy > 0;) {
         if (--until_asked == 0) {
             if (ask(context)) return false;
@@ -142,11 +158,9 @@ HWY_ATTR inline bool mandelbrot_row(double x_min, double x_extent, double width,
                 s.steps = hn::IfThenElse(hn::RebindMask(di, s.live), hn::Add(s.steps, hn::Set(di, block)), s.steps);
                 s.done += block;
             } else {
-                count_block(s);
+                s.careful = true;
             }
-            if (s.done < max_iter && !hn::AllFalse(d, s.live)) return;
-            empty(s);
-            fill(s);
+            settle(s);
         };
         finish(slots[0], z0);
         finish(slots[1], z1);
