@@ -94,7 +94,7 @@ def runs_without_gil(call: Callable[[], object], attempts: int = 50) -> bool:
 def run_child(code: str, limit: float = 30.0, **options) -> subprocess.CompletedProcess:
     """Runs Python source in a child process; raises subprocess.TimeoutExpired past the limit, and the child is killed."""
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
+        [sys.executable, "-c", _program(code)],
         capture_output=True,
         text=True,
         timeout=limit,
@@ -106,7 +106,7 @@ def run_child(code: str, limit: float = 30.0, **options) -> subprocess.Completed
 def interrupt_child(code: str, limit: float = 30.0) -> subprocess.CompletedProcess:
     """Runs Python source in a child that prints ``ready`` before its long call; then sends Ctrl-C (SIGINT)."""
     process = subprocess.Popen(
-        [sys.executable, "-u", "-c", textwrap.dedent(code)],
+        [sys.executable, "-u", "-c", _program(code)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -123,6 +123,11 @@ def interrupt_child(code: str, limit: float = 30.0) -> subprocess.CompletedProce
         process.communicate()
         raise
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def _program(code: str) -> str:
+    """The code, with Ctrl-C as Python has it: whoever started us in the background may have had it ignored."""
+    return "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" + textwrap.dedent(code)
 
 
 def _child_environment() -> dict[str, str]:

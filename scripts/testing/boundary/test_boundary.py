@@ -11,10 +11,8 @@ import gc
 import math
 import os
 import signal
-import subprocess
 import sys
 import sysconfig
-import textwrap
 import threading
 import time
 import tracemalloc
@@ -24,18 +22,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tenfold_testing import run_child
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 INT64 = st.integers(-(2**63), 2**63 - 1)
 many = settings(max_examples=300, deadline=None)
-
-
-def child(code: str, *args: str, timeout: float = 30) -> subprocess.CompletedProcess:
-    """Runs code in a new interpreter that finds boundary_probe; a hang is a failure."""
-    env = {**os.environ, "PYTHONPATH": os.path.dirname(probe.__file__)}
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *args], capture_output=True, text=True, timeout=timeout, env=env
-    )
 
 
 def same_bits(a, b):
@@ -823,7 +814,7 @@ def test_threads():
 def test_affinity_is_respected():
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("no CPU affinity on this system")
-    result = child(
+    result = run_child(
         "import os, boundary_probe as p; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(p.usable_cores())"
     )
     assert result.stdout.strip() == "1", result.stderr
@@ -879,7 +870,7 @@ def test_released_passes_exceptions_on(kind, error):
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent the POSIX way")
 @pytest.mark.parametrize("call", ["spin", "spin_returning"])
 def test_ctrl_c(call):
-    result = child(
+    result = run_child(
         f"""
         import os, signal, threading, time, boundary_probe as p
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -918,7 +909,7 @@ def test_signal_handlers_run_and_their_exception_is_the_one_raised():
 
 
 def test_exit_while_daemon_threads_are_inside():
-    result = child(
+    result = run_child(
         """
         import sys, threading, time, boundary_probe as p
         for _ in range(3):
@@ -986,10 +977,10 @@ SUBINTERPRETER = """
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="sub-interpreters with their own GIL need CPython 3.12")
 def test_sub_interpreters():
-    result = child(SUBINTERPRETER, timeout=60)
+    result = run_child(SUBINTERPRETER, limit=60)
     assert result.returncode == 0 and result.stdout.strip() == "done", result.stdout + result.stderr
 
 
 def test_importing_loads_no_numpy():
-    result = child("import sys, boundary_probe as p; p.round_trip_float64([1.0]); print('numpy' in sys.modules)")
+    result = run_child("import sys, boundary_probe as p; p.round_trip_float64([1.0]); print('numpy' in sys.modules)")
     assert result.stdout.strip() == "False", result.stderr
