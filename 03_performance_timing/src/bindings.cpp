@@ -25,7 +25,35 @@ using namespace tenfold::boundary;
 
 namespace {
 
-using text_argument = const std::string&;
+/// A str; its errors name the argument.
+template <name Arg>
+struct text_of : detail::argument {
+    static constexpr auto signature = py::detail::const_name("str");
+    std::string value;
+
+    bool load(py::handle source) {
+        if (!PyUnicode_Check(source.ptr()))
+            throw py::type_error(std::string(Arg.text) + " must be a str, not " + detail::type_of(source));
+        Py_ssize_t size = 0;
+        const char* const utf8 = PyUnicode_AsUTF8AndSize(source.ptr(), &size);
+        if (utf8 == nullptr) throw py::error_already_set();
+        value.assign(utf8, static_cast<std::size_t>(size));
+        return true;
+    }
+};
+using text_argument = text_of<"name">;
+
+/// A callable; its errors name the argument.
+struct function_argument : detail::argument {
+    static constexpr auto signature = py::detail::const_name("collections.abc.Callable[[], object]");
+    py::function value;
+
+    bool load(py::handle source) {
+        if (PyCallable_Check(source.ptr()) == 0) throw py::type_error("func must be callable, not " + detail::type_of(source));
+        value = py::reinterpret_borrow<py::function>(source);
+        return true;
+    }
+};
 
 /// Calls a Python function again and again. Ctrl-C is looked for after each call (a function written in C never does so
 /// itself), and other threads get the GIL at least every 50 ms.
@@ -62,7 +90,7 @@ private:
     clock::time_point yielded_ = clock::now();
 };
 
-tenfold::timer_result timed(text_argument name, py::function function, std::int64_t iterations) {
+tenfold::timer_result timed(const std::string& name, py::function function, std::int64_t iterations) {
     python_batch run(std::move(function));
     const tenfold::timer watch(name);
     run(iterations);
@@ -198,7 +226,7 @@ Parameters
 name : str
     Goes into the result.
 )")
-        .def(py::init<std::string>(), "name"_a)
+        .def(py::init([](const text_argument& name) { return std::make_unique<tenfold::timer>(name.value); }), "name"_a)
         .def("elapsed", &tenfold::timer::elapsed, "Seconds since the start; can be asked at any time.")
         .def(
             "stop", [](const tenfold::timer& self, amount<"iterations"> iterations) { return self.stop(iterations); },
@@ -219,8 +247,8 @@ iterations : int
 
     m.def(
         "benchmark",
-        [](text_argument name, py::function func, count<"iterations"> iterations) {
-            return timed(name, std::move(func), iterations);
+        [](const text_argument& name, const function_argument& func, count<"iterations"> iterations) {
+            return timed(name.value, func.value, iterations);
         },
         "name"_a, "func"_a, "iterations"_a, R"(
 Calls ``func()`` `iterations` times, with the GIL held, and returns the time as a TimerResult.
@@ -234,17 +262,17 @@ BaseException
 )");
     m.def(
         "benchmark_with_warmup",
-        [](text_argument name, py::function func, amount<"warmup"> warmup, count<"iterations"> iterations) {
-            python_batch{func}(warmup);
-            return timed(name, std::move(func), iterations);
+        [](const text_argument& name, const function_argument& func, amount<"warmup"> warmup, count<"iterations"> iterations) {
+            python_batch{func.value}(warmup);
+            return timed(name.value, func.value, iterations);
         },
         "name"_a, "func"_a, "warmup"_a, "iterations"_a, R"(
 Like :func:`benchmark`, after `warmup` (0 or more) calls that are not timed.
 )");
     m.def(
         "benchmark_statistical",
-        [](text_argument, py::function func, runs_argument runs, count<"iterations_per_run"> iterations) {
-            return statistical(std::move(func), runs, iterations);
+        [](const text_argument&, const function_argument& func, runs_argument runs, count<"iterations_per_run"> iterations) {
+            return statistical(func.value, runs, iterations);
         },
         "name"_a, "func"_a, "runs"_a, "iterations_per_run"_a, R"(
 Times `runs` runs of `iterations_per_run` calls each.
@@ -385,14 +413,16 @@ Mann-Whitney U test, two-sided: ``(u, p_value)``. Exact up to 25 values a side w
         .def(py::init<>())
         .def(
             "measure",
-            [](profiler& self, std::string name, real<"duration_secs"> seconds) { self.measure(std::move(name), seconds); },
+            [](profiler& self, const text_argument& name, real<"duration_secs"> seconds) {
+                self.measure(name.value, seconds + 0.0);
+            },
             "name"_a, "duration_secs"_a, "Adds a duration in seconds; negative or not finite: ValueError.")
         .def("results", &profiler::results, "list of ``(name, seconds)``, in order.")
         .def("summary", &profiler::summary, "A heading with the total, and a line per entry with its share.")
         .def("to_json", &profiler::to_json,
              "The same as JSON: ``{\"total_secs\", \"spans\": [{\"name\", \"duration_secs\", \"share\"}]}``.")
         .def(
-            "span", [](py::object self, std::string name) { return span(std::move(self), std::move(name)); }, "name"_a,
+            "span", [](py::object self, const text_argument& name) { return span(std::move(self), name.value); }, "name"_a,
             "A context manager whose duration is added when it ends, also by an exception, which goes on.");
     loops::bind(m);
 }

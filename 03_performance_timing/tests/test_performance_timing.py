@@ -650,3 +650,24 @@ def test_fork_after_parallel_work_is_an_error_not_a_hang():
 def test_import_brings_no_numpy():
     child = run_child("import sys, performance_timing as pt; pt.cumsum([1.0]); print('numpy' in sys.modules)")
     assert child.stdout.strip() == "False", child.stderr
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: pt.benchmark("n", None, 3), "func must be callable, not NoneType"),
+        (lambda: pt.benchmark(3, print, 3), "name must be a str, not int"),
+        (lambda: pt.Timer(b"x"), "name must be a str, not bytes"),
+        (lambda: pt.Profiler().measure(b"x", 1.0), "name must be a str, not bytes"),
+        (lambda: pt.Profiler().span(3), "name must be a str, not int"),
+        (lambda: pt.measure(3), "func must be callable, not int"),
+        (lambda: pt.measure(print, min_time=None), "min_time must be a number of seconds"),
+        (lambda: pt.compare([print]), "functions must be a dict"),
+        (lambda: pt.compare({"a": 3}), r"functions\['a'\] must be callable"),
+        (lambda: pt.stream(5), "sizes must be an iterable"),
+        (lambda: pt.stream([1000], 3), "threads must be an iterable"),
+    ],
+)
+def test_wrong_types_name_the_argument(call, match):
+    with pytest.raises(TypeError, match=match):
+        call()

@@ -74,9 +74,9 @@ class Comparison:
         return dataclasses.asdict(self)
 
     def __str__(self) -> str:
-        width = max(map(len, self.measurements))
+        width = max(len(str(name)) for name in self.measurements)
         return "\n".join(
-            f"{name:<{width}}  {_seconds(m.median):>8}  {self.ratios.get(name, 'the first')}"
+            f"{name!s:<{width}}  {_seconds(m.median):>8}  {self.ratios.get(name, 'the first')}"
             for name, m in self.measurements.items()
         )
 
@@ -87,6 +87,8 @@ def _measurement(name: str, iterations: int, seconds: list[float]) -> Measuremen
 
 
 def _check_seconds(name: str, value: float) -> float:
+    if not hasattr(value, "__float__") and not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be a number of seconds, not {type(value).__name__}")
     value = float(value)
     if not 0.0 <= value <= 3600.0:
         raise ValueError(f"{name} must be between 0 and 3600 seconds, not {value}")
@@ -114,6 +116,8 @@ def measure(
     Measurement
     """
     min_time, pause = _check_seconds("min_time", min_time), _check_seconds("pause", pause)
+    if not callable(func):
+        raise TypeError(f"func must be callable, not {type(func).__name__}")
     ((iterations, seconds),) = _core._compare([func], rounds, min_time, pause)
     return _measurement(name, iterations, seconds)
 
@@ -135,8 +139,13 @@ def compare(
     Comparison
     """
     min_time, pause = _check_seconds("min_time", min_time), _check_seconds("pause", pause)
+    if not isinstance(functions, Mapping):
+        raise TypeError(f"functions must be a dict of names and callables, not {type(functions).__name__}")
     if not functions:
         raise ValueError("functions must hold at least one function")
+    for name, function in functions.items():
+        if not callable(function):
+            raise TypeError(f"functions[{name!r}] must be callable, not {type(function).__name__}")
     rows = _core._compare(list(functions.values()), rounds, min_time, pause)
     measurements = {name: _measurement(name, *row) for name, row in zip(functions, rows)}
     first, *others = measurements.values()
@@ -203,6 +212,9 @@ def stream(
     J. D. McCalpin, "Memory Bandwidth and Machine Balance in Current High Performance Computers", 1995.
     """
     min_time = _check_seconds("min_time", min_time)
+    for name, value in (("sizes", sizes), ("threads", threads)):
+        if value is not None and not isinstance(value, Iterable):
+            raise TypeError(f"{name} must be an iterable of ints, not {type(value).__name__}")
     counts = sorted({1, _core._build_info()["usable_cores"]}) if threads is None else list(threads)
     rows = []
     for size in sizes:
