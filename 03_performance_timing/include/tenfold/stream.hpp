@@ -198,9 +198,10 @@ std::vector<stream_row> stream(std::size_t elements, int threads, int repetition
     double *const a = x.a.get(), *const b = x.b.get(), *const c = x.c.get();
 
     // body(begin, end) over every thread's part, block by block; stop() is asked by the calling thread alone
+    int members = threads;
     const auto sweep = [&](std::int64_t passes, auto body) {
-        const int given = detail::on_team(threads, [&](int thread) {
-            const auto [begin, end] = detail::part_of(elements, threads, thread);
+        const int given = detail::on_team(members, [&](int thread) {
+            const auto [begin, end] = detail::part_of(elements, members, thread);
             for (std::int64_t pass = 0; pass < passes; ++pass) {
                 for (std::size_t from = begin; from < end; from += block) {
                     if (thread == 0 && stop()) stopping.store(true, std::memory_order_relaxed);
@@ -235,9 +236,15 @@ std::vector<stream_row> stream(std::size_t elements, int threads, int repetition
         };
         std::int64_t passes = 1;
         const auto best_of_three = [&] { return std::min({run(passes), run(passes), run(passes)}); };  // one may be interrupted
-        for (double seconds = best_of_three(); seconds < min_time && passes < 1'000'000'000; seconds = best_of_three())
-            passes = static_cast<std::int64_t>(
-                std::ceil(static_cast<double>(passes) * std::clamp(1.2 * min_time / seconds, 1.5, 100.0)));
+        const auto calibrate = [&] {
+            for (double seconds = best_of_three(); seconds < min_time && passes < 1'000'000'000; seconds = best_of_three())
+                passes = static_cast<std::int64_t>(
+                    std::ceil(static_cast<double>(passes) * std::clamp(1.2 * min_time / seconds, 1.5, 100.0)));
+        };
+        members = 1;  // first alone: on a busy machine starting a team takes longer than many passes, and would pass for them
+        calibrate();
+        members = threads;
+        calibrate();
         stream_row row{name, PastCache ? "nontemporal" : "plain", team, elements, elements * bytes, {}};
         for (int repetition = 0; repetition < repetitions; ++repetition)
             row.seconds.push_back(run(passes) / static_cast<double>(passes));
