@@ -58,6 +58,11 @@ tenfold::stores stores_named(const std::string& name) {
                           {{"auto", stores::automatic}, {"plain", stores::plain}, {"nontemporal", stores::nontemporal}});
 }
 
+/// `out` and `stores` are for arrays; with lists they may be given, but not used.
+void check_no_out(const py::object& out, const char* argument) {
+    if (!out.is_none()) throw py::type_error(std::string("out needs arrays, but ") + argument + " is none; leave it out");
+}
+
 /// For element-wise work `out` may be the input, all of it or nothing.
 void check_overlap(std::span<const double> in, std::span<double> out, const char* argument) {
     if (overlaps(in, out) && !same_memory(in, out))
@@ -188,7 +193,8 @@ float
             return sum_chunked(numbers.span(), chunk_size, num_threads);
         },
         "numbers"_a, "chunk_size"_a, py::kw_only(), "num_threads"_a = none, R"(
-Sum of floats by chunks of `chunk_size`: each chunk's sum, then the sums added in index order.
+Sum of floats by chunks of `chunk_size`: each chunk's sum, then the sums added in index order (those of chunks under
+4096 first in groups of ``4096 // chunk_size``).
 
 Parameters
 ----------
@@ -259,12 +265,14 @@ list of float, or array
 )");
     m.def(
         "parallel_square",
-        [](const floats& numbers, threads num_threads) {
+        [](const floats& numbers, threads num_threads, const py::object& out, const std::string& stores) {
+            check_no_out(out, "numbers");
+            stores_named(stores);
             auto values = numbers.read();
             released([&](auto stop) { tenfold::parallel_square(values.span(), values.span(), num_threads, stop); });
             return to_list(values);
         },
-        "numbers"_a, py::kw_only(), "num_threads"_a = none);
+        "numbers"_a, py::kw_only(), "num_threads"_a = none, "out"_a = none, "stores"_a = "auto");
 
     m.def(
         "parallel_saxpy",
@@ -299,7 +307,10 @@ list of float, or array
 )");
     m.def(
         "parallel_saxpy",
-        [](real<"a"> a, const list_of<double, "x">& x, const list_of<double, "y", "x">& y, threads num_threads) {
+        [](real<"a"> a, const list_of<double, "x">& x, const list_of<double, "y", "x">& y, threads num_threads,
+           const py::object& out, const std::string& stores) {
+            check_no_out(out, "x");
+            stores_named(stores);
             const auto in = x.read();
             auto values = y.read();
             if (in.size() != values.size()) throw py::value_error("x and y must have the same length");
@@ -307,7 +318,7 @@ list of float, or array
                 [&](auto stop) { tenfold::parallel_saxpy(a, in.span(), values.span(), values.span(), num_threads, stop); });
             return to_list(values);
         },
-        "a"_a, "x"_a, "y"_a, py::kw_only(), "num_threads"_a = none);
+        "a"_a, "x"_a, "y"_a, py::kw_only(), "num_threads"_a = none, "out"_a = none, "stores"_a = "auto");
 
     m.def(
         "parallel_filter_even",
@@ -379,12 +390,13 @@ Vectorised partition by a sampled pivot, then Highway's vqsort on the parts: Bla
 )");
     m.def(
         "parallel_sort",
-        [](const floats& numbers, threads num_threads) {
+        [](const floats& numbers, threads num_threads, const py::object& out) {
+            check_no_out(out, "numbers");
             auto values = numbers.read();
             released([&](auto stop) { tenfold::parallel_sort(values.span(), num_threads, stop); });
             return to_list(values);
         },
-        "numbers"_a, py::kw_only(), "num_threads"_a = none);
+        "numbers"_a, py::kw_only(), "num_threads"_a = none, "out"_a = none);
 
     m.def(
         "parallel_word_count",
@@ -443,6 +455,7 @@ dict of str to int
         "parallel_matrix_multiply",
         [](const matrix_of<double, "a">& a, const matrix_of<double, "b", "a">& b, threads num_threads,
            const out_matrix_of<double, "out">& out) {
+            a.span(), b.span();  // the first bad one is named
             const shape s = product_shape(a.rows(), a.cols(), b.rows(), b.cols());
             auto result = out.or_new(s.m, s.n);
             if (overlaps(a.span(), result.values) || overlaps(b.span(), result.values))
@@ -478,7 +491,8 @@ Multiplication" (2008). Fused multiply-add is used where the CPU has it: results
 )");
     m.def(
         "parallel_matrix_multiply",
-        [](const rows_of<double, "a">& a, const rows_of<double, "b", "a">& b, threads num_threads) {
+        [](const rows_of<double, "a">& a, const rows_of<double, "b", "a">& b, threads num_threads, const py::object& out) {
+            check_no_out(out, "a");
             const auto left = a.matrix();
             const auto right = b.matrix();
             const shape s = product_shape(left.rows, left.cols, right.rows, right.cols);
@@ -487,7 +501,7 @@ Multiplication" (2008). Fused multiply-add is used where the CPU has it: results
             multiply(left.span(), right.span(), product.span(), s, num_threads);
             return to_lists(product.span(), s.m, s.n);
         },
-        "a"_a, "b"_a, py::kw_only(), "num_threads"_a = none);
+        "a"_a, "b"_a, py::kw_only(), "num_threads"_a = none, "out"_a = none);
 
     m.def(
         "parallel_mandelbrot",
@@ -499,6 +513,8 @@ Multiplication" (2008). Fused multiply-add is used where the CPU has it: results
             for (const auto& [value, name] :
                  {std::pair{x_min.value, "x_min"}, {x_max.value, "x_max"}, {y_min.value, "y_min"}, {y_max.value, "y_max"}})
                 if (!std::isfinite(value)) throw py::value_error(std::string(name) + " must be finite");
+            if (!std::isfinite(x_max - x_min) || !std::isfinite(y_max - y_min))
+                throw py::value_error("x_max - x_min and y_max - y_min must be finite");
             const picture p{static_cast<std::size_t>(width),
                             static_cast<std::size_t>(height),
                             {x_min, x_max, y_min, y_max},

@@ -483,6 +483,12 @@ A = np.ones(4)
         (lambda: pb.parallel_mandelbrot(10**9, 1, 0, 1, 0, 1, 5), ValueError, "width"),
         (lambda: pb.parallel_mandelbrot(2, 2, 0, 1, 0, 1, -1), ValueError, "max_iter"),
         (lambda: pb.parallel_mandelbrot(2, 2, 0, 1, 0, 1, 2**32), ValueError, "max_iter"),
+        (lambda: pb.parallel_mandelbrot(2, 2, -1e308, 1e308, 0, 1, 5), ValueError, "x_max - x_min"),
+        (lambda: pb.parallel_square([1.0], out=np.zeros(1)), TypeError, "out needs arrays, but numbers is none"),
+        (lambda: pb.parallel_sort([1.0], out=np.zeros(1)), TypeError, "out needs arrays"),
+        (lambda: pb.parallel_saxpy(1, [1.0], [1.0], out=np.zeros(1)), TypeError, "out needs arrays"),
+        (lambda: pb.parallel_matrix_multiply([[1.0]], [[1.0]], out=np.zeros((1, 1))), TypeError, "out needs arrays"),
+        (lambda: pb.parallel_matrix_multiply(np.ones(3), np.ones((2, 2), np.float32)), ValueError, "a must be 2-D"),
         (lambda: pb.parallel_mandelbrot(2, 2, math.nan, 1, 0, 1, 5), ValueError, "x_min must be finite"),
         (lambda: pb.parallel_mandelbrot(2, 2, 0, 1, 0, math.inf, 5), ValueError, "y_max must be finite"),
         (lambda: pb.parallel_mandelbrot(2, 2, 0, 1, 0, 1, 5, out=np.ones((2, 2))), TypeError, "uint32"),
@@ -648,3 +654,10 @@ def test_a_list_that_another_thread_changes():
     finally:
         done.set()
         thread.join()
+
+
+def test_no_out_may_be_said():
+    assert pb.parallel_square([2.0], out=None, stores="auto") == [4.0]
+    assert pb.parallel_sort([2.0, 1.0], out=None) == [1.0, 2.0]
+    assert pb.parallel_saxpy(1.0, [2.0], [3.0], out=None, stores="plain") == [5.0]
+    assert pb.parallel_matrix_multiply([[2.0]], [[3.0]], out=None) == [[6.0]]

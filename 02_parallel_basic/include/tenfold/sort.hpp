@@ -153,6 +153,10 @@ void sort_ordinary(std::span<double> values, int threads, Stop& stop) {
         } else {
             // The pivot is the smallest value here: all its copies go left and are in their place.
             const std::size_t equal = partition_all(range, pivot, true, threads, stop);
+            if (equal == 0) {  // only when another thread has changed the values: do not look for ever
+                ready.push_back(std::move(now));
+                continue;
+            }
             open.push_back({now.begin + equal, now.size - equal, {std::upper_bound(first, last, pivot), last}});
         }
     }
@@ -184,6 +188,7 @@ void parallel_sort(std::span<double> values, int threads, Stop&& stop = {}) {
     std::span<double> ordinary = values;
     if (beyond != 0) {
         ordinary = values.first(detail::partition_all(values, detail::largest_finite, true, threads, stop));
+        beyond = n - ordinary.size();  // what is there now: another thread may be writing, and sizes must hold all the same
         std::vector<std::uint64_t> bits(beyond);  // as whole numbers: +inf, then NaNs without sign, then NaNs with one
         double* tail = values.data() + ordinary.size();
         std::memcpy(bits.data(), tail, beyond * sizeof(double));
@@ -194,6 +199,7 @@ void parallel_sort(std::span<double> values, int threads, Stop&& stop = {}) {
     detail::sort_ordinary(ordinary, threads, stop);
     if (negative_zeros != 0) {
         const auto zeros = std::equal_range(ordinary.begin(), ordinary.end(), 0.0);
+        negative_zeros = std::min(negative_zeros, static_cast<std::size_t>(zeros.second - zeros.first));
         std::fill(zeros.first, zeros.first + static_cast<std::ptrdiff_t>(negative_zeros), -0.0);
         std::fill(zeros.first + static_cast<std::ptrdiff_t>(negative_zeros), zeros.second, 0.0);
     }
