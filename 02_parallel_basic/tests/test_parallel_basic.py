@@ -570,20 +570,38 @@ def test_ctrl_c(call, threads):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork on Windows")
-def test_fork_after_a_parallel_call_is_an_error_not_a_hang():
+def test_fork_after_a_parallel_call_gives_the_answer():
     child = run_child("""
-        import os, warnings, numpy as np, parallel_basic as pb
+        import os, signal, warnings, numpy as np, parallel_basic as pb
         warnings.simplefilter("ignore")
-        values = np.ones(10**6)
-        assert pb.parallel_sum(values, num_threads=2) == 1e6
+        values = np.random.default_rng(1).normal(size=10**6)
+        expected = pb.parallel_sum(values, num_threads=2)
         pid = os.fork()
         if pid == 0:
-            assert pb.parallel_sum(values, num_threads=1) == 1e6
+            signal.alarm(20)
+            same = all(pb.parallel_sum(values, num_threads=threads) == expected for threads in (1, 2, 4, 7) * 5)
+            os._exit(0 if same else 1)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    """)
+    assert (child.returncode, child.stdout) == (0, "0\n"), child.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork on Windows")
+def test_ctrl_c_in_a_forked_child():
+    child = run_child("""
+        import os, signal, threading, warnings, numpy as np, parallel_basic as pb
+        warnings.simplefilter("ignore")
+        assert pb.parallel_sum(np.ones(10**6), num_threads=2) == 1e6
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
             try:
-                pb.parallel_sum(values, num_threads=2)
-            except RuntimeError as error:
-                os._exit(0 if "spawn" in str(error) else 1)
-            os._exit(2)
+                pb.parallel_mandelbrot(10**4, 10**4, -0.1, 0.1, -0.1, 0.1, 2**32 - 1,
+                                       num_threads=2, out=np.empty((10**4, 10**4), np.uint32))
+            except KeyboardInterrupt:
+                os._exit(0)
+            os._exit(1)
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     """)
     assert (child.returncode, child.stdout) == (0, "0\n"), child.stderr

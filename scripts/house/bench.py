@@ -4,6 +4,7 @@ Results go to each lesson's bench/results.json (with --quick to build/bench/, fo
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from . import build, python, say
@@ -28,6 +29,29 @@ def google_benchmark(lesson: Lesson, where: Path, quick: bool) -> list[str]:
         if say.stream([*words, *(["--benchmark_min_time=0.02"] if quick else [])], env=python.environment(), limit=LIMIT):
             failed.append(source.stem)
     return failed
+
+
+def rust_peer(lesson: Lesson) -> bool:
+    """Builds bench/peer_rust with cargo, where there is cargo and it reaches its crates; the program joins the other peers."""
+    crate = lesson.folder / "bench" / "peer_rust"
+    if not (crate / "Cargo.toml").exists():
+        return True
+    if shutil.which("cargo") is None:
+        return False
+    target = ROOT / "build" / "rust" / lesson.name
+    try:
+        say.run(
+            f"build ({lesson.folder.name}/bench/peer_rust)",
+            ["cargo", "build", "--release", "--locked", "--manifest-path", crate / "Cargo.toml", "--target-dir", target],
+            log=f"cargo-{lesson.name}",
+            env=python.environment(),
+        )
+    except say.Failed:
+        return False
+    peers = ROOT / "build" / "default" / "peers" / lesson.name
+    peers.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(target / "release" / f"{lesson.name}_rust", peers / "peer_rust")
+    return True
 
 
 def tables(lesson: Lesson, where: Path, quick: bool) -> list[str]:
@@ -73,6 +97,8 @@ def main(words: list[str]) -> int:
     where = ROOT / "build" / "bench"
     where.mkdir(parents=True, exist_ok=True)
     failed = []
+    if not all([rust_peer(lesson) for lesson in lessons]):
+        absent.append("Rust's crates (cargo, from your system's packages or rustup)")
     for lesson in lessons:
         failed += google_benchmark(lesson, where, quick)
         failed += tables(lesson, where, quick)

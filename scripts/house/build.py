@@ -102,5 +102,6 @@ def everything(command: str, lessons: list[Lesson], groups: list[str], *, needs_
         else:
             sources = "bench/bench_*.cpp" if command == "bench" else "tests/test_*.cpp"
             targets += [path.stem for lesson in lessons for path in sorted(lesson.folder.glob(sources))]
+            targets += ["benches"] * (command == "bench")  # and the peers, of which CMake knows which can be built
             targets += ["boundary_probe"] * has_boundary(lessons)
         make("default", targets, tests=command != "learn", benches=command == "bench")

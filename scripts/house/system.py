@@ -50,6 +50,15 @@ BENCHMARK = Need(
     "google-benchmark",
     ("benchmark/benchmark.h",),
 )
+TBB = Need("oneTBB", "libtbb-dev", "tbb-devel", "onetbb", "tbb", ("tbb/task_group.h",))
+READERWRITERQUEUE = Need(
+    "moodycamel ReaderWriterQueue",
+    "libreaderwriterqueue-dev",
+    "readerwriterqueue-devel",
+    "",
+    "",
+    ("readerwriterqueue/readerwriterqueue.h", "readerwriterqueue.h"),
+)
 CLANG = Need("clang++", "clang", "clang", "clang", "llvm", command="clang++")
 LIBOMP = Need(
     "LLVM's OpenMP",
@@ -83,7 +92,7 @@ LESSON_NEEDS = ((HIGHWAY, r"(?i)\bhwy\b|highway"), (BOOST, r"(?i)boost"), (MOODY
 COMMAND_NEEDS = {
     "learn": (),
     "test": (CATCH2,),
-    "bench": (BENCHMARK, CATCH2),
+    "bench": (BENCHMARK, CATCH2, TBB, READERWRITERQUEUE),
     "check": (CATCH2, BENCHMARK, CLANG, SANITIZERS, LIBOMP, SYMBOLIZER),
 }
 

@@ -20,6 +20,7 @@ import importlib
 import json
 import math
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -71,6 +72,120 @@ def close(relative: float, absolute: float = 0.0) -> Callable[[Any, Any], bool]:
     return check
 
 
+# ---- peers that are programs
+
+
+class Remote:
+    """A task of a peer program (``bench/peer_*.cpp``, ``bench/peer_rust``), run in a process of its own.
+
+    Parameters
+    ----------
+    program : str
+        ``peer_ours``, ``peer_tbb``, ... : looked for in ``build/default/peers/LESSON/``, or in ``$TENFOLD_PEERS/LESSON/``.
+    request : str
+        ``"TASK N"``. The program runs it once and answers with the seconds that it took and a number to compare.
+    environment : dict, optional
+        Added to the program's environment, ``{"OMP_WAIT_POLICY": "passive"}`` for one.
+    """
+
+    def __init__(self, program: str, request: str, *, environment: Mapping[str, str] | None = None):
+        lesson = Path(sys.argv[0]).resolve().parents[1].name.partition("_")[2]
+        root = Path(os.environ.get("TENFOLD_PEERS") or Path(__file__).resolve().parents[2] / "build" / "default" / "peers")
+        self.program, self.request = root / lesson / program, request
+        self.environment = dict(environment or {})
+        self.process: subprocess.Popen | None = None
+
+    def __call__(self) -> tuple[float, float]:
+        """(seconds, answer) of one run; FileNotFoundError if the program was not built."""
+        if self.process is None:
+            self.process = subprocess.Popen(
+                [self.program],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, **self.environment},
+            )
+        print(self.request, file=self.process.stdin, flush=True)
+        said = self.process.stdout.readline().split()
+        try:
+            took, answer = map(float, said)
+        except ValueError:
+            raise RuntimeError(f"{self.program.name} {self.request}: {' '.join(said) or 'it ended'}") from None
+        return took, answer
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self.process is not None:
+            self.process.stdin.close()
+            self.process.wait(30)
+            self.process = None
+
+
+def _measure_remote(case: Case, row: dict, rounds: int) -> None:
+    """Each side in its own process: warmed up, then rounds forth and back, so that drift meets all alike."""
+    sides: dict[str, Remote] = {"ours": case.ours, **{peer: remote for peer, remote in case.peers.items() if remote}}
+    for peer, remote in case.peers.items():
+        if remote is None:
+            _missing(peer, row, "not installed")
+    answers = {}
+    try:
+        for name, remote in list(sides.items()):
+            try:
+                until = time.perf_counter() + (0.1 if rounds == QUICK_ROUNDS else 0.5)
+                answers[name] = remote()[1]
+                while time.perf_counter() < until:
+                    remote()
+            except (FileNotFoundError, RuntimeError) as error:
+                if name == "ours":
+                    raise
+                _missing(name, row, "not installed" if isinstance(error, FileNotFoundError) else str(error))
+                del sides[name]
+                continue
+            ours, other = answers["ours"], answers[name]
+            if case.check is not None and not (ours != ours and other != other) and not case.check(ours, other):
+                _missing(name, row, "ANSWERS DIFFER")
+                del sides[name]
+        times: dict[str, list[float]] = {name: [] for name in sides}
+        canary = []
+        for number in range(rounds):
+            order = list(sides) if number % 2 == 0 else list(reversed(sides))
+            for name in order:
+                time.sleep(case.pause)
+                times[name].append(sides[name]()[0] / case.ops)
+            start = time.perf_counter()
+            _canary()
+            canary.append(time.perf_counter() - start)
+    finally:
+        for remote in [case.ours, *case.peers.values()]:
+            if remote is not None:
+                remote.close()
+    ours = times["ours"]
+    low, high = performance_timing.bootstrap_median(ours)
+    row.update(ours_s=_short(performance_timing.median(ours)), ours_low_s=_short(low), ours_high_s=_short(high), rounds=rounds)
+    row["canary"] = _short(performance_timing.median(canary) / min(canary))
+    measured = []
+    for peer in case.peers:
+        if peer not in times:
+            continue
+        ratios = [theirs / mine for theirs, mine in zip(times[peer], ours)]
+        ratio, (low, high) = performance_timing.median(ratios), performance_timing.bootstrap_median(ratios)
+        at_least = case.goal("at_least", peer)
+        measured.append(
+            {
+                "peer": peer,
+                "seconds": _short(performance_timing.median(times[peer])),
+                "ratio": _short(ratio),
+                "low": _short(low),
+                "high": _short(high),
+                "worst": _short(min(ratios)),
+                "at_least": at_least,
+                "aim": case.goal("aim", peer),
+                "met": None if at_least is None else ratio >= at_least,
+            }
+        )
+    row["peers"] = measured + row["peers"]
+
+
 # ---- cases
 
 
@@ -98,6 +213,8 @@ class Case:
     """Idle seconds before each round, so that a peer's spinning threads have fallen asleep."""
     convert: Callable[[], Any] | None = None
     """Conversion alone, both ways; the table then has columns for it and for the rest, the computation."""
+    ops: float = 1
+    """Operations in one run of a `Remote`: the table shows the time of one."""
 
     def goal(self, which: str, peer: str) -> float | None:
         value = getattr(self, which)
@@ -133,6 +250,9 @@ def measure_case(case: Case, *, quick: bool = False) -> dict:
         "note": case.note,
         "peers": [],
     }
+    if isinstance(case.ours, Remote):
+        _measure_remote(case, row, QUICK_ROUNDS if quick else ROUNDS)
+        return row
     functions: dict[str, Callable[[], Any]] = {"ours": case.ours}
     expected = case.ours()
     for peer, function in case.peers.items():

@@ -82,7 +82,7 @@ void parallel_mandelbrot(const region& r, std::size_t width, std::size_t height,
                 [](void* asked) { return static_cast<struct question*>(asked)->ask(); }, &question);
             if (!whole) throw stopped();
         },
-        stop, options);
+        [&] { return question.ask(); }, options);
 }
 
 }  // namespace tenfold

@@ -18,6 +18,7 @@
 #include <chrono>
 #include <cstddef>
 #include <exception>
+#include <future>
 #include <mutex>
 #include <stdexcept>
 #include <thread>
@@ -26,8 +27,14 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
-#if defined(__unix__) || defined(__APPLE__)
+#ifdef __linux__
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <fstream>
+#include <iterator>
+#include <sstream>
+#include <string>
 #endif
 
 #ifndef TENFOLD_NEVER_STOP
@@ -59,17 +66,27 @@ struct parallel_options {
 
 namespace detail {
 
-// libgomp keeps its worker threads per thread that opened a region. fork() copies that bookkeeping but not the workers, so the
-// next region in the child waits for threads that do not exist. The pid is noted per thread, as libgomp's pool is.
-inline void refuse_region_after_fork() {
-#if defined(__unix__) || defined(__APPLE__)
-    thread_local pid_t region_pid = 0;
+// libgomp keeps its worker threads per thread that opened a region, whoever's library the region was in. fork() copies that
+// bookkeeping but not the workers: a region opened by the thread that lived on in the child would wait for ever. It is the
+// child's first thread, so its id is the process's. Whether a process is a child that never called exec() is told by its
+// number, where it was seen before the fork, else by the kernel.
+inline bool lived_through_a_fork() {
+#ifdef __linux__
+    static const bool born_by_fork = [] {
+        std::ifstream stat("/proc/self/stat");
+        std::string text(std::istreambuf_iterator<char>(stat), {});
+        std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));  // the name may hold anything
+        std::string skipped;
+        for (int i = 0; i < 6; ++i) fields >> skipped;
+        unsigned long flags = 0;
+        fields >> flags;
+        return (flags & 0x40) != 0;  // PF_FORKNOEXEC
+    }();
+    static const pid_t first_seen = ::getpid();
     const pid_t pid = ::getpid();
-    if (region_pid != 0 && region_pid != pid)
-        throw std::runtime_error(
-            "OpenMP was used before fork() and would hang in this child process: start workers with "
-            "multiprocessing.set_start_method('spawn') or 'forkserver', or pass num_threads=1, which needs no OpenMP threads");
-    region_pid = pid;
+    return (born_by_fork || first_seen != pid) && ::syscall(SYS_gettid) == pid;
+#else
+    return false;  // LLVM's libomp, the usual one elsewhere, starts anew in a child
 #endif
 }
 
@@ -159,14 +176,14 @@ void parallel_chunks(std::size_t n_items, std::size_t chunk, int threads, Body&&
         return;
     }
 #ifdef _OPENMP
-    detail::refuse_region_after_fork();
     detail::region_state state(chunks);
+    const bool elsewhere = detail::lived_through_a_fork();
     constexpr bool polls = !std::is_same_v<std::remove_cvref_t<Stop>, never_stop>;
     if (stop()) throw stopped();  // once for certain: the other threads may be done before the caller takes its first chunk
 
     const auto run = [&](std::size_t index) noexcept {
         if constexpr (polls)
-            if (omp_get_thread_num() == 0) detail::poll(state, stop);
+            if (!elsewhere && omp_get_thread_num() == 0) detail::poll(state, stop);
         if (!state.wanted(index)) return;
         try {
             const std::size_t begin = index * chunk;
@@ -177,37 +194,46 @@ void parallel_chunks(std::size_t n_items, std::size_t chunk, int threads, Body&&
     };
     const std::size_t grain = std::max<std::size_t>(options.grain, 1);
 
+    const auto region = [&]() noexcept {
 #pragma omp parallel num_threads(team)
-    {
-        switch (options.how) {
-            case schedule::static_:
+        {
+            switch (options.how) {
+                case schedule::static_:
 #pragma omp for schedule(static) nowait
-                for (std::size_t i = 0; i < chunks; ++i) run(i);
-                break;
-            case schedule::dynamic:
+                    for (std::size_t i = 0; i < chunks; ++i) run(i);
+                    break;
+                case schedule::dynamic:
 #pragma omp for schedule(dynamic, grain) nowait
-                for (std::size_t i = 0; i < chunks; ++i) run(i);
-                break;
-            case schedule::guided:
+                    for (std::size_t i = 0; i < chunks; ++i) run(i);
+                    break;
+                case schedule::guided:
 #pragma omp for schedule(guided, grain) nowait
-                for (std::size_t i = 0; i < chunks; ++i) run(i);
-                break;
-        }
-        if constexpr (polls) {
-            // The caller may be done long before the others (static chunks of unequal cost): it goes on asking `stop`
-            // here, because the barrier below listens to nobody.
-            state.done.fetch_add(1, std::memory_order_relaxed);
-            if (omp_get_thread_num() == 0) {
-                const int members = omp_get_num_threads();
-                for (int spins = 0; state.done.load(std::memory_order_relaxed) < members; ++spins) {
-                    std::this_thread::yield();
-                    if (spins < 4000) continue;  // a millisecond or so: as long as the barrier itself would spin
-                    detail::poll(state, stop);
-                    std::this_thread::sleep_for(std::chrono::microseconds(200));
+                    for (std::size_t i = 0; i < chunks; ++i) run(i);
+                    break;
+            }
+            if constexpr (polls) {
+                // The caller may be done long before the others (static chunks of unequal cost): it goes on asking `stop`
+                // here, because the barrier below listens to nobody.
+                state.done.fetch_add(1, std::memory_order_relaxed);
+                if (!elsewhere && omp_get_thread_num() == 0) {
+                    const int members = omp_get_num_threads();
+                    for (int spins = 0; state.done.load(std::memory_order_relaxed) < members; ++spins) {
+                        std::this_thread::yield();
+                        if (spins < 4000) continue;  // a millisecond or so: as long as the barrier itself would spin
+                        detail::poll(state, stop);
+                        std::this_thread::sleep_for(std::chrono::microseconds(200));
+                    }
                 }
             }
-        }
-    }  // barrier: everything the chunks wrote is visible from here on
+        }  // barrier: everything the chunks wrote is visible from here on
+    };
+    if (!elsewhere) {
+        region();
+    } else {  // a new thread has no workers that are gone; `stop` is still asked here
+        auto over = std::async(std::launch::async, region);
+        while (over.wait_for(std::chrono::milliseconds(10)) != std::future_status::ready)
+            if constexpr (polls) detail::poll(state, stop);
+    }
     state.rethrow();
 #endif
 }

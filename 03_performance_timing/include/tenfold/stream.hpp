@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <future>
 #include <limits>
 #include <memory>
 #include <new>
@@ -33,8 +34,13 @@
 #if defined(__SSE2__) || defined(_M_X64)
 #include <emmintrin.h>
 #endif
-#if defined(__unix__) || defined(__APPLE__)
+#ifdef __linux__
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <fstream>
+#include <iterator>
+#include <sstream>
 #endif
 
 #ifndef TENFOLD_NEVER_STOP
@@ -117,16 +123,26 @@ inline line_array new_line_array(std::size_t n) {
     return line_array(static_cast<double*>(::operator new[](n * sizeof(double), std::align_val_t{64})));
 }
 
-/// libgomp's threads do not survive fork(), but its memory of them does: the child's first region would wait for ever.
-inline void refuse_team_after_fork() {
-#if defined(_OPENMP) && (defined(__unix__) || defined(__APPLE__))
-    thread_local pid_t first = 0;
-    const pid_t now = ::getpid();
-    if (first != 0 && first != now)
-        throw std::runtime_error(
-            "OpenMP was used before fork() and would hang in this child process: start workers with "
-            "multiprocessing.set_start_method('spawn'), or use num_threads=1");
-    first = now;
+/// Whether this thread is the one that fork() left in a child process. libgomp's threads are not there, but its memory of
+/// them is, so a region opened by this thread would wait for ever, whoever's library used OpenMP before. Such a thread is the
+/// child's first, so its id is the process's; the kernel tells a child that never called exec().
+inline bool lived_through_a_fork() {
+#ifdef __linux__
+    static const bool born_by_fork = [] {
+        std::ifstream stat("/proc/self/stat");
+        std::string text(std::istreambuf_iterator<char>(stat), {});
+        std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));  // the name may hold anything
+        std::string skipped;
+        for (int i = 0; i < 6; ++i) fields >> skipped;
+        unsigned long flags = 0;
+        fields >> flags;
+        return (flags & 0x40) != 0;  // PF_FORKNOEXEC
+    }();
+    static const pid_t first_seen = ::getpid();
+    const pid_t pid = ::getpid();
+    return (born_by_fork || first_seen != pid) && ::syscall(SYS_gettid) == pid;
+#else
+    return false;  // LLVM's libomp, the usual one elsewhere, starts anew in a child
 #endif
 }
 
@@ -137,12 +153,21 @@ int on_team(int threads, Body body) {
     int given = 1;
 #ifdef _OPENMP
     if (threads > 1 && omp_in_parallel() == 0) {
-        refuse_team_after_fork();
-#pragma omp parallel num_threads(threads)
-        {
-            if (omp_get_thread_num() == 0) given = omp_get_num_threads();
-            for (int part = omp_get_thread_num(); part < threads; part += omp_get_num_threads()) body(part);
+        const auto team = [&](int first, int wanted) {  // parts first, first + 1, ...
+#pragma omp parallel num_threads(wanted)
+            {
+                const int members = omp_get_num_threads();
+                if (omp_get_thread_num() == 0) given = members;
+                for (int part = first + omp_get_thread_num(); part < threads; part += members) body(part);
+            }
+        };
+        if (lived_through_a_fork()) {  // part 0 stays here, the region is opened by a thread that has no past
+            auto others = std::async(std::launch::async, [&] { team(1, threads - 1); });
+            body(0);
+            others.get();
+            return given + 1;
         }
+        team(0, threads);
         return given;
     }
 #endif
