@@ -35,6 +35,21 @@ using float_out = out_of<double, "out">;
 
 constexpr int64_t most_pixels = 100'000'000;
 
+/// A str argument; anything else is a TypeError that names it.
+template <name Arg>
+struct word : detail::argument {
+    static constexpr auto signature = py::detail::const_name("str");
+    std::string value;
+
+    bool load(py::handle source) {
+        if (!PyUnicode_Check(source.ptr()))
+            throw py::type_error(detail::join(Arg.text, " must be a str, not ", detail::type_of(source)));
+        value = source.cast<std::string>();
+        return true;
+    }
+    operator const std::string&() const noexcept { return value; }
+};
+
 /// One of a few words, or an error that lists them.
 template <class Value>
 Value choice(const std::string& given, const char* argument, std::initializer_list<std::pair<std::string_view, Value>> known) {
@@ -143,7 +158,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::per
     // Arrays come first in each pair: asking whether something is a buffer is cheap.
     m.def(
         "parallel_sum",
-        [](const float_array& numbers, threads num_threads, const std::string& schedule) {
+        [](const float_array& numbers, threads num_threads, const word<"schedule">& schedule) {
             return sum(numbers.span(), num_threads, schedule);
         },
         "numbers"_a, py::kw_only(), "num_threads"_a = none, "schedule"_a = "static", R"(
@@ -169,7 +184,7 @@ Chunks of 4096 are summed in a fixed lane order and combined in index order, so 
 )");
     m.def(
         "parallel_sum",
-        [](const floats& numbers, threads num_threads, const std::string& schedule) {
+        [](const floats& numbers, threads num_threads, const word<"schedule">& schedule) {
             return sum(numbers.read().span(), num_threads, schedule);
         },
         "numbers"_a, py::kw_only(), "num_threads"_a = none, "schedule"_a = "static");
@@ -237,7 +252,7 @@ float or None
 
     m.def(
         "parallel_square",
-        [](const float_array& numbers, threads num_threads, const float_out& out, const std::string& stores) {
+        [](const float_array& numbers, threads num_threads, const float_out& out, const word<"stores">& stores) {
             const auto how = stores_named(stores);
             const auto in = numbers.span();
             auto result = out.or_new(in.size());
@@ -265,7 +280,7 @@ list of float, or array
 )");
     m.def(
         "parallel_square",
-        [](const floats& numbers, threads num_threads, const py::object& out, const std::string& stores) {
+        [](const floats& numbers, threads num_threads, const py::object& out, const word<"stores">& stores) {
             check_no_out(out, "numbers");
             stores_named(stores);
             auto values = numbers.read();
@@ -277,7 +292,7 @@ list of float, or array
     m.def(
         "parallel_saxpy",
         [](real<"a"> a, const array_of<double, "x">& x, const array_of<double, "y", "x">& y, threads num_threads,
-           const float_out& out, const std::string& stores) {
+           const float_out& out, const word<"stores">& stores) {
             const auto how = stores_named(stores);
             if (x.span().size() != y.span().size()) throw py::value_error("x and y must have the same length");
             auto result = out.or_new(x.span().size());
@@ -308,7 +323,7 @@ list of float, or array
     m.def(
         "parallel_saxpy",
         [](real<"a"> a, const list_of<double, "x">& x, const list_of<double, "y", "x">& y, threads num_threads,
-           const py::object& out, const std::string& stores) {
+           const py::object& out, const word<"stores">& stores) {
             check_no_out(out, "x");
             stores_named(stores);
             const auto in = x.read();
@@ -507,7 +522,8 @@ Multiplication" (2008). Fused multiply-add is used where the CPU has it: results
         "parallel_mandelbrot",
         [](count<"width", most_pixels> width, count<"height", most_pixels> height, real<"x_min"> x_min, real<"x_max"> x_max,
            real<"y_min"> y_min, real<"y_max"> y_max, amount<"max_iter", UINT32_MAX> max_iter, threads num_threads,
-           const out_matrix_of<std::uint32_t, "out">& out, const std::string& schedule, count<"grain"> grain) -> py::object {
+           const out_matrix_of<std::uint32_t, "out">& out, const word<"schedule">& schedule,
+           count<"grain"> grain) -> py::object {
             if (width > most_pixels / height)
                 throw py::value_error("width * height must be at most " + std::to_string(most_pixels) + "; render it in parts");
             for (const auto& [value, name] :

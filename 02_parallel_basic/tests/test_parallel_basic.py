@@ -569,6 +569,29 @@ def test_ctrl_c(call, threads):
     assert child.stdout == "interrupted\n", child.stderr
 
 
+@pytest.mark.parametrize("wrong", [3, None, b"static", ["static"]])
+def test_words_that_are_no_strings(wrong):
+    kind = type(wrong).__name__
+    for numbers in ([1.0], np.ones(1)):
+        with pytest.raises(TypeError, match=f"^schedule must be a str, not {kind}$"):
+            pb.parallel_sum(numbers, schedule=wrong)
+        with pytest.raises(TypeError, match=f"^stores must be a str, not {kind}$"):
+            pb.parallel_square(numbers, stores=wrong)
+    with pytest.raises(TypeError, match=f"^schedule must be a str, not {kind}$"):
+        pb.parallel_mandelbrot(2, 2, -2.5, 1, -1, 1, 10, schedule=wrong)
+
+
+@pytest.mark.parametrize(
+    "out",
+    [np.empty(8)[::2], np.empty(4, np.float32), np.empty(4, ">f8"), np.empty((2, 2))[:, 0]],
+    ids=lambda out: str(out.dtype),
+)
+def test_the_cure_for_out_is_no_copy(out):
+    with pytest.raises((TypeError, ValueError), match=r"^out .*; (pass|use out\.reshape)") as raised:
+        pb.parallel_square(np.ones(4), out=out)
+    assert "astype" not in str(raised.value) and "ascontiguousarray" not in str(raised.value)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork on Windows")
 def test_fork_after_a_parallel_call_gives_the_answer():
     child = run_child("""

@@ -266,10 +266,15 @@ buffer request(py::handle source, const char* arg, int dimensions, bool writable
     const auto cast = [&](bool array) {
         return join(array ? "" : "numpy.asarray(", arg, array ? "" : ")", ".astype(numpy.", dtype<T>(), ")");
     };
+    // What is written into a copy is lost, so a copy is a cure only where we read.
+    const auto cure = [&](const std::string& copy) {
+        return writable ? join("; pass a C-contiguous array of ", dtype<T>(), ", such as numpy.empty makes")
+                        : join("; use ", copy);
+    };
     const auto wrong_type = [&](std::string_view format) {
         const bool array = py::hasattr(source, "dtype");
         const std::string got = array ? std::string(py::str(source.attr("dtype"))) : join(format, " (", type_of(source), ")");
-        return py::type_error(join(arg, " must be an array of ", dtype<T>(), ", not ", got, "; use ", cast(array)));
+        return py::type_error(join(arg, " must be an array of ", dtype<T>(), ", not ", got, cure(cast(array))));
     };
     buffer view{new Py_buffer{}};
     if (PyObject_GetBuffer(source.ptr(), view.get(), PyBUF_FULL_RO) != 0) {
@@ -284,15 +289,15 @@ buffer request(py::handle source, const char* arg, int dimensions, bool writable
     constexpr std::string_view codes = !is_real<T> ? std::is_signed_v<T> ? "bhilqn" : "BHILQN" : sizeof(T) == 8 ? "d" : "f";
     if (format.size() != 1 || codes.find(format[0]) == codes.npos || view->itemsize != sizeof(T)) throw wrong_type(format);
     if (std::endian::native == std::endian::little ? order == '>' || order == '!' : order == '<')
-        throw py::value_error(join(arg, " is not in native byte order; use ", cast(py::hasattr(source, "dtype"))));
+        throw py::value_error(join(arg, " is not in native byte order", cure(cast(py::hasattr(source, "dtype")))));
     if (view->ndim != dimensions)
         throw py::value_error(join(arg, " must be ", dimensions, "-D, not ", view->ndim, "-D; use ", arg, ".reshape(",
                                    dimensions == 1 ? "-1)" : "rows, cols)"));
     if (writable && view->readonly) throw py::value_error(join(arg, " is read-only; pass a writable array"));
     if (!PyBuffer_IsContiguous(view.get(), 'C'))
-        throw py::value_error(join(arg, " is not C-contiguous; use numpy.ascontiguousarray(", arg, ")"));
+        throw py::value_error(join(arg, " is not C-contiguous", cure(join("numpy.ascontiguousarray(", arg, ")"))));
     if (view->len != 0 && reinterpret_cast<std::uintptr_t>(view->buf) % alignof(T) != 0)
-        throw py::value_error(join(arg, " is not aligned; use ", arg, ".copy()"));
+        throw py::value_error(join(arg, " is not aligned", cure(join(arg, ".copy()"))));
     return view;
 }
 
