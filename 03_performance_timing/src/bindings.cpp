@@ -8,6 +8,7 @@
 #include <cmath>
 #include <fstream>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -42,6 +43,52 @@ struct text_of : detail::argument {
     }
 };
 using text_argument = text_of<"name">;
+
+/// A sample: a list or a float64 array, at least one value.
+template <name Arg>
+struct sample_of : detail::argument {
+    static constexpr auto signature =
+        list_of<double, Arg>::signature + py::detail::const_name(" | ") + detail::array_signature<double>;
+
+    bool load(py::handle source) { return list_.load(source) || array_.emplace().load(source); }
+
+    /// Reads the data; the result must not outlive this argument.
+    std::span<const double> read() {
+        const auto values = array_ ? array_->span() : (numbers_ = list_.read()).span();
+        if (values.empty()) throw py::value_error(std::string(Arg.text) + " must not be empty");
+        return values;
+    }
+
+private:
+    list_of<double, Arg> list_;
+    std::optional<array_of<double, Arg>> array_;
+    numbers<double> numbers_;
+};
+
+/// An int from 0 to 2**64 - 1.
+struct seed_argument : detail::argument {
+    static constexpr auto signature = py::detail::const_name("int");
+    std::uint64_t value = 0;
+
+    bool load(py::handle source) {
+        const auto number =
+            py::reinterpret_steal<py::object>(PyIndex_Check(source.ptr()) ? PyNumber_Index(source.ptr()) : nullptr);
+        if (!number && PyErr_Occurred() != nullptr) throw py::error_already_set();
+        if (!number) throw py::type_error("seed must be an int, not " + detail::type_of(source));
+        value = PyLong_AsUnsignedLongLong(number.ptr());
+        if (PyErr_Occurred() != nullptr) {
+            PyErr_Clear();
+            PyErr_SetString(PyExc_OverflowError, "seed must be from 0 to 2**64 - 1");
+            throw py::error_already_set();
+        }
+        return true;
+    }
+};
+
+/// Work that ends soon, or cannot be stopped.
+auto without_gil(auto work) {
+    return released([&](auto) { return work(); });
+}
 
 /// A callable; its errors name the argument.
 struct function_argument : detail::argument {
@@ -342,8 +389,8 @@ MemoryError
 )");
     m.def(
         "_stream",
-        [](count<"elements"> elements, threads num_threads, count<"repetitions", 1'000'000> repetitions, double min_time) {
-            refuse_more_than_available("elements", elements, 3);
+        [](count<"sizes"> elements, threads num_threads, count<"repetitions", 1'000'000> repetitions, double min_time) {
+            refuse_more_than_available("sizes", elements, 3);
             const auto rows = released([&](auto stop) {
                 return tenfold::stream(static_cast<std::size_t>(elements), num_threads, static_cast<int>(repetitions), min_time,
                                        stop);
@@ -361,36 +408,42 @@ MemoryError
         "functions"_a, "rounds"_a, "min_time"_a, "pause"_a, "See compare().");
     m.def("_build_info", &build_info, "Compiler, flags and usable cores.");
 
-    using sample = list_of<double, "values">;
+    using sample = sample_of<"values">;
     m.def(
-        "median", [](const sample& values) { return tenfold::median(values.read()); }, "values"_a,
-        "Middle value; of an even number of values the mean of the middle two. NaN or no value: ValueError.");
+        "median", [](sample& values) { return without_gil([from = values.read()] { return tenfold::median(from); }); },
+        "values"_a, "Middle value; of an even number of values the mean of the middle two. NaN or no value: ValueError.");
     m.def(
-        "mad", [](const sample& values) { return tenfold::mad(values.read()); }, "values"_a,
+        "mad", [](sample& values) { return without_gil([from = values.read()] { return tenfold::mad(from); }); }, "values"_a,
         "Median absolute deviation from the median, not scaled.");
     m.def(
-        "outliers", [](const sample& values, double limit) { return tenfold::outliers(values.read(), limit); }, "values"_a,
-        py::kw_only(), "limit"_a = 3.0, "Indices of values farther than ``limit * 1.4826 * mad(values)`` from the median.");
+        "outliers",
+        [](sample& values, real<"limit"> limit) {
+            return without_gil([&, from = values.read()] { return tenfold::outliers(from, limit); });
+        },
+        "values"_a, py::kw_only(), "limit"_a = 3.0,
+        "Indices of values farther than ``limit * 1.4826 * mad(values)`` from the median.");
     m.def(
         "bootstrap_median",
-        [](const sample& values, double confidence, count<"resamples", 10'000'000> resamples, std::uint64_t seed) {
+        [](sample& values, real<"confidence"> confidence, count<"resamples", 10'000'000> resamples, seed_argument seed) {
             const auto numbers = values.read();
             const auto interval = released([&](auto stop) {
-                return tenfold::bootstrap_median(numbers, confidence, static_cast<std::size_t>(resamples), seed, stop);
+                return tenfold::bootstrap_median(numbers, confidence, static_cast<std::size_t>(resamples), seed.value, stop);
             });
             return std::make_pair(interval.low, interval.high);
         },
         "values"_a, py::kw_only(), "confidence"_a = 0.95, "resamples"_a = 2000, "seed"_a = 1, R"(
-Percentile bootstrap interval of the median: ``(low, high)``. The same `seed` gives the same interval everywhere.
+Percentile bootstrap interval of the median: ``(low, high)``. The same `seed`, an int from 0 to 2**64 - 1, gives the same interval everywhere.
 )");
     m.def(
         "cliffs_delta",
-        [](const list_of<double, "a">& a, const list_of<double, "b">& b) { return tenfold::cliffs_delta(a.read(), b.read()); },
+        [](sample_of<"a">& a, sample_of<"b">& b) {
+            return without_gil([x = a.read(), y = b.read()] { return tenfold::cliffs_delta(x, y); });
+        },
         "a"_a, "b"_a, "Effect size of a over b: P(a > b) - P(a < b), from -1 to 1.");
     m.def(
         "mann_whitney",
-        [](const list_of<double, "a">& a, const list_of<double, "b">& b) {
-            const auto test = tenfold::mann_whitney(a.read(), b.read());
+        [](sample_of<"a">& a, sample_of<"b">& b) {
+            const auto test = without_gil([x = a.read(), y = b.read()] { return tenfold::mann_whitney(x, y); });
             return std::make_pair(test.u, test.p_value);
         },
         "a"_a, "b"_a, R"(

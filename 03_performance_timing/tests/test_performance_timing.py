@@ -185,7 +185,7 @@ def test_memory_throughput():
     for huge in (2**40, 2**62):
         with pytest.raises(MemoryError, match="size.*limit"):
             pt.measure_memory_throughput(huge, 1)
-        with pytest.raises(MemoryError, match="elements.*limit"):
+        with pytest.raises(MemoryError, match="sizes.*limit"):
             pt.stream([huge], [1])
 
 
@@ -331,6 +331,32 @@ def test_mann_whitney_with_ties_and_bad_samples():
     for confidence in (0, 1, -1, math.nan):
         with pytest.raises(ValueError, match="confidence"):
             pt.bootstrap_median([1.0], confidence=confidence)
+
+
+def test_samples_may_be_arrays():
+    np = pytest.importorskip("numpy")
+    values = [3.0, 1.0, 2.5, 40.0, 2.0, 1.5, 2.25, 3.5]
+    for function in (pt.median, pt.mad, pt.outliers, pt.bootstrap_median):
+        assert function(np.array(values)) == function(values)
+        with pytest.raises(ValueError, match="^values must not be empty"):
+            function(np.array([]))
+        with pytest.raises(ValueError, match="^values must not be empty"):
+            function([])
+        with pytest.raises(TypeError, match="^values must be an array of float64, not int64"):
+            function(np.arange(3))
+    for function in (pt.cliffs_delta, pt.mann_whitney):
+        assert function(np.array(values), [1.0, 2.0]) == function(values, np.array([1.0, 2.0]))
+        with pytest.raises(ValueError, match="^b must not be empty"):
+            function(values, [])
+    for seed in (-1, 2**64):
+        with pytest.raises(OverflowError, match="^seed must be from 0"):
+            pt.bootstrap_median(values, seed=seed)
+    with pytest.raises(TypeError, match="^seed must be an int, not float"):
+        pt.bootstrap_median(values, seed=1.5)
+    with pytest.raises(TypeError, match="^limit must be a number, not str"):
+        pt.outliers(values, limit="3")
+    with pytest.raises(ValueError, match="^sizes must be at least 1, not 0"):
+        pt.stream([0])
 
 
 # ---- measure, compare, stream, the machine
