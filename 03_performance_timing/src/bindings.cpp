@@ -218,7 +218,10 @@ void refuse_more_than_available(const char* name, std::int64_t size, double arra
 class span {
 public:
     span(py::object owner, std::string name) : owner_(std::move(owner)), name_(std::move(name)) {}
-    void enter() { watch_.emplace(name_); }
+    void enter() {
+        if (watch_) throw std::runtime_error("the span is already entered; ask the profiler for one per with statement");
+        watch_.emplace(name_);
+    }
     void exit() {
         if (!watch_) throw std::runtime_error("the span was not entered");
         owner_.cast<tenfold::profiler&>().measure(name_, watch_->elapsed());

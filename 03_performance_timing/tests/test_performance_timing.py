@@ -192,6 +192,19 @@ def test_memory_throughput():
 # ---- Profiler
 
 
+def test_a_span_is_entered_once_at_a_time():
+    profiler = pt.Profiler()
+    span = profiler.span("outer")
+    with span:
+        with pytest.raises(RuntimeError, match="already entered"):
+            span.__enter__()
+        with profiler.span("inner"):
+            pass
+    with span:  # again, after it ended
+        pass
+    assert [name for name, _ in profiler.results()] == ["inner", "outer", "outer"]
+
+
 def test_profiler():
     profiler = pt.Profiler()
     assert profiler.results() == []

@@ -30,7 +30,7 @@ ALLOWED = [
     r"src/{name}/[\w/]+\.(py|pyi)",
     r"tests/test_\w+\.(cpp|py)",
     r"bench/bench_\w+\.(cpp|py)",
-    r"bench/peer_\w+\.cpp",
+    r"bench/peer_\w+\.(cpp|hpp)",
     r"bench/peer_rust/(Cargo\.toml|Cargo\.lock|src/main\.rs)",
     r"mistakes/\d\d_\w+\.\w+",
     r"exercises/\d\d_\w+\.(py|cpp)",
