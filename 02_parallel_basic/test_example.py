@@ -135,7 +135,7 @@ def main() -> None:
     ours = best_of(lambda: pb.parallel_mandelbrot(*small))
     print("Mandelbrot, 120 x 90 pixels, at most 200 steps each:")
     print(f"  plain Python        {python * 1e3:9.1f} ms")
-    print(f"  parallel_mandelbrot {ours * 1e3:9.1f} ms   {python / ours:.0f} x, the same lists\n")
+    print(f"  parallel_mandelbrot {ours * 1e3:9.1f} ms   {python / ours:.0f} x as fast, the same lists\n")
 
     steps = np.empty((540, 1064), np.uint32)
     schedules = {}
@@ -160,10 +160,10 @@ def main() -> None:
     counter = best_of(lambda: Counter(word for document in documents for word in document.split()), 1)
     frequencies = best_of(lambda: pb.parallel_word_frequencies(documents))
     most = sorted(pb.parallel_word_frequencies(documents).items(), key=lambda item: -item[1])[:5]
-    print(f"{len(documents)} files of Python's standard library, {words:,} words; the most frequent:")
+    print(f"{len(documents)} files of Python's standard library (the first 6 MB), {words:,} words; the most frequent:")
     print("  " + ", ".join(f"{word} {times:,}" for word, times in most))
-    print(f"  words per file    {count * 1e3:7.1f} ms   {split / count:.1f} x [len(d.split()) for d in documents]")
-    print(f"  word frequencies  {frequencies * 1e3:7.1f} ms   {counter / frequencies:.1f} x a Counter\n")
+    print(f"  words per file    {count * 1e3:7.1f} ms   {split / count:.1f} x as fast as [len(d.split()) for d in documents]")
+    print(f"  word frequencies  {frequencies * 1e3:7.1f} ms   {counter / frequencies:.1f} x as fast as a Counter\n")
 
     array = np.random.default_rng(2).standard_normal(1_000_000)
     numbers = array.tolist()

@@ -1,6 +1,8 @@
 // Exercise 3. count_collatz(n, threads) runs an OpenMP region with the GIL released, and Ctrl-C does not end it. Make it: run
 // the loop with tenfold::parallel_chunks inside boundary.hpp's released(), and hand it the `stop` that released() gives you.
 //     released([&](auto stop) { ... })     drops the GIL, runs the function; stop() is true once Ctrl-C was pressed
+// parallel_chunks asks between chunks: a chunk is how long Ctrl-C waits, so make it milliseconds at most. It then throws
+// tenfold::stopped, and released() turns that into KeyboardInterrupt. Chunks count from 0, the loop below from 1: steps(0) is 0.
 #include <pybind11/pybind11.h>
 
 #include <atomic>
@@ -11,11 +13,12 @@
 #include "tenfold/parallel.hpp"
 
 namespace py = pybind11;
+using tenfold::boundary::released;
 
-// Steps that the Collatz sequence takes from `start` down to 1.
+// Steps that the Collatz sequence takes from `start` down to 1; 0 for 0.
 inline int steps(std::uint64_t start) {
     int count = 0;
-    for (std::uint64_t x = start; x != 1; x = x % 2 == 0 ? x / 2 : 3 * x + 1) ++count;
+    for (std::uint64_t x = start; x > 1; x = x % 2 == 0 ? x / 2 : 3 * x + 1) ++count;
     return count;
 }
 

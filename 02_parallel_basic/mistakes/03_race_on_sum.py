@@ -16,8 +16,10 @@ with tempfile.TemporaryDirectory() as folder:
         """
         import race_on_sum
         n = 3_000_000
-        sums = [race_on_sum.{0}(n) for _ in range(20)]
-        wrong = [int(sum) for sum in sums if sum != n]
+        for _ in range(10):  # a busy machine may run the threads one after another: then nothing goes wrong
+            wrong = [int(sum) for sum in (race_on_sum.{0}(n) for _ in range(20)) if sum != n]
+            if wrong:
+                break
         print(f"{len(wrong)} of 20 sums of {n} ones are wrong; the least is {min(wrong)}" if wrong else "done")
         """,
         expected="are wrong",

@@ -11,7 +11,7 @@ show_mistake(
     """
     import os, threading
     import parallel_basic
-    cores, callers = 4, 4
+    cores, callers = 4, 4  # as if for 4 cores: how many there are does not matter, threads are counted
     num_threads = {"wrong": cores, "right": max(1, cores // callers)}["{0}"]
     numbers = [1.0] * 100_000
     called, counted = threading.Barrier(callers + 1), threading.Event()
@@ -29,9 +29,9 @@ show_mistake(
     counted.set()
     for thread in threads:
         thread.join()
-    print(f"{count} busy threads for {cores} cores")
+    print(f"{count} busy threads, {cores} are wanted")
     if count <= cores:
         print("done")
     """,
-    expected="16 busy threads for 4 cores",
+    expected="16 busy threads, 4 are wanted",
 )

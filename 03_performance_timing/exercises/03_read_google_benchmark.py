@@ -12,5 +12,5 @@ def real_seconds(text: str) -> dict[str, float]:
 
 
 def waits_for_others(text: str) -> list[str]:
-    """The run names whose thread spent less than half of the real time on a CPU: compare the medians."""
+    """The run names whose thread spent less than half of the real time on a CPU, by the medians; in the file's order."""
     return []

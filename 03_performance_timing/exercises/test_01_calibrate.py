@@ -1,5 +1,7 @@
 """Exercise 1 is done when this passes: pytest 03_performance_timing/exercises/test_01_calibrate.py"""
 
+from __future__ import annotations
+
 import runpy
 
 import pytest
@@ -14,16 +16,16 @@ def calibrate():
 class Machine:
     """A clock that moves only when `run` is called, and shows whole ticks: no test here waits for a real one."""
 
-    def __init__(self, per_call: float, tick: float = 1e-9, first_call: float = 0.0):
-        self.now, self.per_call, self.tick, self.first_call = 0.0, per_call, tick, first_call
+    def __init__(self, per_call: float, tick: float = 1e-9, interrupted: dict[int, float] | None = None):
+        self.now, self.per_call, self.tick = 0.0, per_call, tick
+        self.interrupted = interrupted or {}  # seconds, by number of the batch: 0 is the first
         self.batches: list[int] = []
 
     def run(self, calls: int) -> None:
         assert isinstance(calls, int) and calls >= 1
         assert len(self.batches) < 200, f"that many batches, and still not there: {self.batches[-5:]}"
+        self.now += calls * self.per_call + self.interrupted.get(len(self.batches), 0.0)
         self.batches.append(calls)
-        self.now += calls * self.per_call + self.first_call
-        self.first_call = 0.0
 
     def clock(self) -> float:
         return int(self.now / self.tick + 1e-6) * self.tick
@@ -63,5 +65,11 @@ def test_a_clock_that_stands_still(calibrate):
 
 
 def test_a_first_call_that_is_slow(calibrate):
-    machine = Machine(per_call=1e-4, first_call=0.0195)  # an import, a cache that fills: not quite the goal
+    machine = Machine(per_call=1e-4, interrupted={0: 0.0195})  # an import, a cache that fills: not quite the goal
     assert calibrate(machine.run, 0.02, machine.clock) >= 200
+
+
+@pytest.mark.parametrize("batch", [0, 1, 2])
+def test_an_interrupted_batch_is_asked_twice(calibrate, batch):
+    machine = Machine(per_call=1e-6, interrupted={batch: 0.05})  # looks long enough, and is not
+    assert calibrate(machine.run, 0.02, machine.clock) >= 20_000

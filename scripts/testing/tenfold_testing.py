@@ -148,7 +148,7 @@ def compile_module(source: str | os.PathLike, folder: str | os.PathLike, *flags:
     includes = subprocess.check_output([sys.executable, "-m", "pybind11", "--includes"], text=True).split()
     undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
     command = [os.environ.get("CXX", "c++"), "-std=c++20", "-O1", "-shared", "-fPIC", "-pthread", *undefined]
-    command += [*includes, f"-I{lesson / 'include'}", f"-I{lesson / 'src'}", *flags, str(source)]
+    command += ["-fvisibility=hidden", *includes, f"-I{lesson / 'include'}", f"-I{lesson / 'src'}", *flags, str(source)]
     target = pathlib.Path(folder, name + sysconfig.get_config_var("EXT_SUFFIX"))
     subprocess.run([*command, "-o", str(target)], check=True)
 

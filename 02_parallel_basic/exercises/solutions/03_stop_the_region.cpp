@@ -10,11 +10,12 @@
 #include "tenfold/parallel.hpp"
 
 namespace py = pybind11;
+using tenfold::boundary::released;
 
-// Steps that the Collatz sequence takes from `start` down to 1.
+// Steps that the Collatz sequence takes from `start` down to 1; 0 for 0.
 inline int steps(std::uint64_t start) {
     int count = 0;
-    for (std::uint64_t x = start; x != 1; x = x % 2 == 0 ? x / 2 : 3 * x + 1) ++count;
+    for (std::uint64_t x = start; x > 1; x = x % 2 == 0 ? x / 2 : 3 * x + 1) ++count;
     return count;
 }
 
@@ -26,7 +27,7 @@ std::int64_t count_long(std::size_t n, int threads, Stop stop) {
         n, 1000, threads,
         [&](std::size_t begin, std::size_t end) {
             std::int64_t mine = 0;
-            for (std::size_t start = begin == 0 ? 1 : begin; start < end; ++start) mine += steps(start) > 100 ? 1 : 0;
+            for (std::size_t start = begin; start < end; ++start) mine += steps(start) > 100 ? 1 : 0;
             found.fetch_add(mine, std::memory_order_relaxed);  // read after the region's barrier
         },
         stop);
@@ -34,7 +35,6 @@ std::int64_t count_long(std::size_t n, int threads, Stop stop) {
 }
 
 PYBIND11_MODULE(stop_the_region, m) {
-    m.def("count_collatz", [](std::size_t n, int threads) {
-        return tenfold::boundary::released([&](auto stop) { return count_long(n, threads, stop); });
-    });
+    m.def("count_collatz",
+          [](std::size_t n, int threads) { return released([&](auto stop) { return count_long(n, threads, stop); }); });
 }

@@ -22,6 +22,6 @@ def real_seconds(text: str) -> dict[str, float]:
 
 
 def waits_for_others(text: str) -> list[str]:
-    """The run names whose thread spent less than half of the real time on a CPU: compare the medians."""
+    """The run names whose thread spent less than half of the real time on a CPU, by the medians; in the file's order."""
     cpu = medians(text, "cpu_time")
     return [name for name, real in medians(text, "real_time").items() if cpu[name] < 0.5 * real]

@@ -1,0 +1,70 @@
+// Our side of the native table, as a program of its own like every peer: see scripts/testing/tenfold_peer.hpp.
+#include <tenfold/task_group.hpp>
+#include <tenfold/thread_pool.hpp>
+
+#include "peer_tasks.hpp"
+
+namespace {
+
+using tenfold::pool_worker;
+
+long fib(pool_worker& worker, long n) {
+    if (n < 2) return n;
+    const auto [a, b] =
+        worker.join([n](pool_worker& w) { return fib(w, n - 1); }, [n](pool_worker& w) { return fib(w, n - 2); });
+    return a + b;
+}
+
+// The same without the worker handed down: each fork looks its worker up in a thread-local variable.
+long fib_lookup(tenfold::thread_pool& pool, long n) {
+    if (n < 2) return n;
+    const auto [a, b] = pool.join([&] { return fib_lookup(pool, n - 1); }, [&] { return fib_lookup(pool, n - 2); });
+    return a + b;
+}
+
+}  // namespace
+
+int main() {
+    const int threads = tenfold_peer::threads();
+    tenfold::thread_pool pool(threads);
+    return tenfold_peer::serve({
+        {"fib", [&](long n) { return double(pool.run([n](pool_worker& w) { return fib(w, n); })); }},
+        {"fib_lookup", [&](long n) { return double(pool.run([&pool, n] { return fib_lookup(pool, n); })); }},
+        // One worker opens the regions, as the OpenMP program's main thread does; each of the two counts in each region.
+        {"empty",
+         [&](long n) {
+             peer_tasks::counts ran;
+             pool.run([&] {
+                 for (long i = 0; i < n; ++i) pool.broadcast([&](int worker) { ran.add(worker); });
+             });
+             return ran.exactly(threads, n);
+         }},
+        {"flat",
+         [&](long n) {
+             peer_tasks::counts ran;
+             pool.run([&] {
+                 tenfold::task_group group(pool);
+                 for (long i = 0; i < n; ++i) group.run([&](pool_worker& w) { ran.add(w.index()); });
+                 group.wait();
+             });
+             return ran.sum();
+         }},
+        {"flat_detach",
+         [&](long n) {
+             peer_tasks::counts ran;
+             pool.run([&] {
+                 for (long i = 0; i < n; ++i) pool.detach([&](pool_worker& w) { ran.add(w.index()); });
+             });
+             pool.wait_idle();
+             return ran.sum();
+         }},
+        {"flat_from_outside",
+         [&](long n) {
+             peer_tasks::counts ran;
+             for (long i = 0; i < n; ++i) pool.detach([&](pool_worker& w) { ran.add(w.index()); });
+             pool.wait_idle();
+             return ran.sum();
+         }},
+        {"idle", [&](long) { return peer_tasks::idle([&] { pool.run([](pool_worker& w) { return fib(w, 20); }); }); }},
+    });
+}

@@ -1,0 +1,41 @@
+"""Lesson 06: lazily fused parallel pipelines - map, filter, flat_map, fold, scan, group_by, windows, find, in one pass."""
+
+from ._core import (
+    parallel_chain,
+    parallel_collect_string,
+    parallel_degree_days,
+    parallel_expression,
+    parallel_filter_map,
+    parallel_find,
+    parallel_flat_map,
+    parallel_fold,
+    parallel_group_by_modulo,
+    parallel_map_with_error,
+    parallel_matrix_transpose,
+    parallel_moving_average,
+    parallel_partition,
+    parallel_predicates,
+    parallel_process_with_log,
+    parallel_scan,
+    parallel_zip_add,
+)
+
+__all__ = [
+    "parallel_chain",
+    "parallel_collect_string",
+    "parallel_degree_days",
+    "parallel_expression",
+    "parallel_filter_map",
+    "parallel_find",
+    "parallel_flat_map",
+    "parallel_fold",
+    "parallel_group_by_modulo",
+    "parallel_map_with_error",
+    "parallel_matrix_transpose",
+    "parallel_moving_average",
+    "parallel_partition",
+    "parallel_predicates",
+    "parallel_process_with_log",
+    "parallel_scan",
+    "parallel_zip_add",
+]
