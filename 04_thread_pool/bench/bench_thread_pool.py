@@ -42,6 +42,7 @@ def native_cases():
             "rayon join": remote("peer_rust", "fib 27"),
             "TBB task_group": remote("peer_tbb", "fib 27"),
             "OpenMP tasks": remote("peer_openmp", "fib 27"),
+            "plain calls, one thread": remote("peer_ours", "fib_plain 27"),
         },
         at_least={"rayon join": 1.5, "TBB task_group": 10, "OpenMP tasks": 10},
         aim={"rayon join": 2.6, "TBB task_group": 25, "OpenMP tasks": 80},
@@ -66,22 +67,23 @@ def native_cases():
         note="per fork and join",
     )
     tasks = 200_000
-    yield bench.Case(
-        "flat",
-        "detached tasks",
-        tasks,
-        "native",
-        remote("peer_ours", f"flat {tasks}"),
-        {
-            "TBB task_group.run": remote("peer_tbb", f"flat {tasks}"),
-            "rayon scope.spawn": remote("peer_rust", f"flat {tasks}"),
-            "OpenMP tasks": remote("peer_openmp", f"flat {tasks}"),
-        },
-        at_least={"TBB task_group.run": 2},
-        threads=THREADS,
-        ops=tasks,
-        note="per task",
-    )
+    for name, task in (("task_group.run", "flat"), ("detach", "flat_detach")):
+        yield bench.Case(
+            "flat",
+            name,
+            tasks,
+            "native",
+            remote("peer_ours", f"{task} {tasks}"),
+            {
+                "TBB task_group.run": remote("peer_tbb", f"flat {tasks}"),
+                "rayon scope.spawn": remote("peer_rust", f"flat {tasks}"),
+                "OpenMP tasks": remote("peer_openmp", f"flat {tasks}"),
+            },
+            at_least={"TBB task_group.run": 2},
+            threads=THREADS,
+            ops=tasks,
+            note="per task",
+        )
 
 
 # ---- against Python

@@ -15,6 +15,9 @@ long fib(pool_worker& worker, long n) {
     return a + b;
 }
 
+// The same without a pool: what a fork costs on top of a call.
+long fib_plain(long n) { return n < 2 ? n : fib_plain(n - 1) + fib_plain(n - 2); }
+
 // The same without the worker handed down: each fork looks its worker up in a thread-local variable.
 long fib_lookup(tenfold::thread_pool& pool, long n) {
     if (n < 2) return n;
@@ -29,6 +32,7 @@ int main() {
     tenfold::thread_pool pool(threads);
     return tenfold_peer::serve({
         {"fib", [&](long n) { return double(pool.run([n](pool_worker& w) { return fib(w, n); })); }},
+        {"fib_plain", [](long n) { return double(fib_plain(n)); }},
         {"fib_lookup", [&](long n) { return double(pool.run([&pool, n] { return fib_lookup(pool, n); })); }},
         // One worker opens the regions, as the OpenMP program's main thread does; each of the two counts in each region.
         {"empty",

@@ -5,8 +5,10 @@
 // floats that it has handed out. At the next batch, one whose only reference is that one can be seen by nobody else: it
 // gets the new value. Floats that somebody still holds are never touched.
 //
-// The price: up to `most` floats (32 bytes each) stay in memory until clear(). All of it runs with the GIL held; on a
-// free-threaded build, where a reference count does not prove that nobody looks, nothing is kept.
+// For CPython with the GIL: all of it runs with the GIL held. Where a reference count does not prove that nobody looks
+// (free-threaded builds, PyPy, GraalPy), nothing is kept and each float is made anew.
+// The price: one batch of a million keeps 40 MB, 32 bytes per float and 8 for the pointer to it (`most` is the limit), and
+// keeps it until clear(), however small the later batches are.
 // To copy it: this file, pybind11, C++20.
 #pragma once
 
@@ -18,6 +20,12 @@
 #include <span>
 #include <utility>
 #include <vector>
+
+#if defined(Py_GIL_DISABLED) || defined(PYPY_VERSION) || defined(GRAALVM_PYTHON)
+#define TENFOLD_COUNTS_PROVE 0
+#else
+#define TENFOLD_COUNTS_PROVE 1  // a float with one reference is seen by its owner alone
+#endif
 
 namespace tenfold::boundary {
 
@@ -35,29 +43,29 @@ public:
         auto list = pybind11::reinterpret_steal<pybind11::typing::List<double>>(PyList_New(Py_ssize_t(values.size())));
         if (!list) throw pybind11::error_already_set();
         const std::size_t keep = std::min(values.size(), most);
-#ifdef Py_GIL_DISABLED
-        constexpr bool some_free = false;
-#else
+#if TENFOLD_COUNTS_PROVE
         const bool some_free = worth_a_look(keep);
 #endif
         for (std::size_t i = 0; i < values.size(); ++i) {
-            PyObject* item = some_free && i < kept_.size() ? kept_[i] : nullptr;
-            if (item != nullptr && Py_REFCNT(item) == 1) {
-                reinterpret_cast<PyFloatObject*>(item)->ob_fval = values[i];
-                Py_INCREF(item);
-                PyList_SET_ITEM(list.ptr(), Py_ssize_t(i), item);
-            } else {
-                item = PyFloat_FromDouble(values[i]);
-                if (item == nullptr) throw pybind11::error_already_set();
-                PyList_SET_ITEM(list.ptr(), Py_ssize_t(i), item);
-                if (i < keep) remember(i, item);
+#if TENFOLD_COUNTS_PROVE
+            PyObject* const mine = some_free && i < kept_.size() ? kept_[i] : nullptr;
+            if (mine != nullptr && Py_REFCNT(mine) == 1) {
+                reinterpret_cast<PyFloatObject*>(mine)->ob_fval = values[i];
+                Py_INCREF(mine);
+                PyList_SET_ITEM(list.ptr(), Py_ssize_t(i), mine);
+                continue;
             }
+#endif
+            PyObject* const item = PyFloat_FromDouble(values[i]);
+            if (item == nullptr) throw pybind11::error_already_set();
+            PyList_SET_ITEM(list.ptr(), Py_ssize_t(i), item);
+            if (i < keep) remember(i, item);
         }
         return list;
     }
 
     void clear() noexcept {
-#ifndef Py_GIL_DISABLED
+#if TENFOLD_COUNTS_PROVE
         for (PyObject* const item : std::exchange(kept_, {})) Py_DECREF(item);
 #endif
     }
@@ -72,7 +80,7 @@ private:
     }
 
     void remember([[maybe_unused]] std::size_t at, [[maybe_unused]] PyObject* item) {
-#ifndef Py_GIL_DISABLED
+#if TENFOLD_COUNTS_PROVE
         if (at < kept_.size()) {
             Py_INCREF(item);
             Py_DECREF(std::exchange(kept_[at], item));  // the end of a float runs no Python code

@@ -73,8 +73,7 @@ public:
     template <class Stop>
     void join(Stop stop) {
         if (process_.forked()) return;
-        if (!threads.is_shut_down()) threads.wait_idle(stop);
-        threads.shutdown();
+        threads.shutdown(stop);
     }
     /// The end without questions: object destroyed, interpreter gone. Never with the GIL.
     void end() noexcept {

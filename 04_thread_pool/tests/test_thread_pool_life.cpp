@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include <tenfold/plain_pool.hpp>
@@ -118,6 +119,118 @@ TEST_CASE("futures outlive their pool") {
     pool.reset();
     CHECK(future.ready());
     CHECK(future.get() == "kept");
+}
+
+// With ASan, this failed: a thread that a task's end woke up took the lock of a pool that was gone.
+TEST_CASE("the pool is destroyed while other threads wait for its futures") {
+    for (int round = 0; round < 100; ++round) {
+        auto pool = std::make_unique<thread_pool>(2);
+        std::vector<tenfold::task_future<int>> futures;
+        for (int i = 0; i < 8; ++i)
+            futures.push_back(pool->submit([] {
+                std::this_thread::sleep_for(std::chrono::microseconds(600));
+                return 42;
+            }));
+        std::atomic<int> right{0};
+        std::vector<std::jthread> threads;
+        for (auto& future : futures) threads.emplace_back([&] { right += future.get() == 42; });
+        std::this_thread::sleep_for(std::chrono::microseconds(300));
+        pool.reset();
+        threads.clear();
+        REQUIRE(right == 8);
+    }
+}
+
+TEST_CASE("futures are moved, not copied; waiting for the longest time there is") {
+    static_assert(!std::is_copy_constructible_v<tenfold::task_future<int>>);
+    static_assert(!std::is_copy_assignable_v<tenfold::task_future<void>>);
+    static_assert(std::is_nothrow_move_constructible_v<tenfold::task_future<int>>);
+    thread_pool pool(1);
+    auto future = pool.submit([] { nap(50); });
+    CHECK_FALSE(future.wait_for(std::chrono::nanoseconds::min()));
+    CHECK(future.wait_for(std::chrono::nanoseconds::max()));
+    tenfold::pool_options options;
+    options.idle_spin = std::chrono::nanoseconds::max();  // search and never sleep
+    thread_pool eager(1, options);
+    CHECK(eager.submit([] { return 1; }).get() == 1);
+}
+
+TEST_CASE("stop() ends a call from outside that no worker has begun") {
+    for (const int threads : thread_counts) {
+        thread_pool pool(threads);
+        std::atomic<bool> end{false};
+        std::atomic<int> busy{0}, ran{0};
+        for (int i = 0; i < threads; ++i)
+            pool.detach([&] {
+                ++busy;
+                while (!end) nap(1);
+            });
+        while (busy < threads) nap(1);
+        int asked = 0;
+        const auto soon = [&] { return ++asked > 1; };
+        CHECK_THROWS_AS(pool.run([&] { ++ran; }, soon), tenfold::stopped);
+        asked = 0;
+        CHECK_THROWS_AS(pool.for_chunks(9, [&](std::size_t, std::size_t) { ++ran; }, soon), tenfold::stopped);
+        asked = 0;
+        CHECK_THROWS_AS(pool.wait_idle(soon), tenfold::stopped);
+        end = true;
+        pool.wait_idle();  // what was taken back counts as finished
+        CHECK(ran == 0);
+        pool.run([&] { ++ran; }, [] { return false; });
+        CHECK(ran == 1);
+    }
+}
+
+TEST_CASE("stop() races with the worker that begins the call: it runs wholly or not at all") {
+    thread_pool pool(2);
+    int ran = 0, refused = 0;
+    for (int round = 0; round < 300; ++round) {
+        std::atomic<int> busy{0};
+        for (int i = 0; i < 2; ++i)
+            pool.detach([&busy, round] {
+                ++busy;
+                std::this_thread::sleep_for(std::chrono::microseconds(20 * (round % 20)));
+            });
+        while (busy < 2) std::this_thread::yield();
+        int value = 0;
+        try {
+            pool.run([&] { value = 1; }, [] { return true; });
+            REQUIRE(value == 1);
+            ++ran;
+        } catch (const tenfold::stopped&) {
+            ++refused;
+        }
+        pool.wait_idle();
+    }
+    CHECK(ran + refused == 300);
+}
+
+TEST_CASE("stop() ends the wait of shutdown(), not the work") {
+    thread_pool pool(2);
+    std::atomic<bool> end{false};
+    std::atomic<int> ran{0};
+    pool.detach([&] {
+        while (!end) nap(1);
+        pool.detach([&] { ++ran; });
+    });
+    int asked = 0;
+    CHECK_THROWS_AS(pool.shutdown([&] { return ++asked > 1; }), tenfold::stopped);
+    CHECK(pool.is_shut_down());
+    CHECK_THROWS_AS(pool.detach([] {}), std::runtime_error);
+    run_threads(3, [&](int me) {
+        if (me == 0) {
+            nap(20);
+            end = true;
+        } else if (me == 1) {
+            pool.shutdown();
+        } else {
+            try {
+                pool.shutdown([] { return true; });
+            } catch (const tenfold::stopped&) {
+            }
+        }
+    });
+    CHECK(ran == 1);
 }
 
 TEST_CASE("shutdown: refuses, twice and from several threads, not from inside") {
@@ -321,5 +434,40 @@ TEST_CASE("a child of a process with a pool gets an error, never a hang; a new p
                 }) == 0);
     }
     CHECK(pool.run([](pool_worker& w) { return fib(w, 12); }) == 144);  // the parent is as before
+}
+
+// A fork can copy a lock that some thread held: here one that is never given back.
+TEST_CASE("a forked child asks a pool nothing that needs its locks") {
+    for (int which = 0; which < 3; ++which) {
+        auto pool = std::make_unique<thread_pool>(1);
+        std::atomic<bool> end{false};
+        auto late = pool->submit([&] {
+            while (!end) nap(1);
+        });
+        std::atomic<bool> over{false};
+        // Two threads hold both locks most of the time.
+        std::jthread first([&] {
+            while (!over) static_cast<void>(pool->is_shut_down());
+        });
+        std::jthread second([&] {
+            while (!over) static_cast<void>(pool->take_detached_error());
+        });
+        int worst = 0;
+        for (int round = 0; round < 30 && worst == 0; ++round)
+            worst = run_child(5, [&] {
+                if (which == 0) return pool->is_shut_down() ? 0 : 1;
+                if (which == 1) return pool->take_detached_error() == nullptr ? 0 : 2;
+                try {
+                    late.get();
+                } catch (const std::runtime_error&) {
+                    pool.reset();
+                    return 0;
+                }
+                return 3;
+            });
+        over = true;
+        end = true;
+        CHECK(worst == 0);
+    }
 }
 #endif

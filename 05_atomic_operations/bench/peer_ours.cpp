@@ -23,42 +23,12 @@
 
 #include "tenfold_peer.hpp"
 
-#if defined(__linux__)
-#include <pthread.h>
-#include <sched.h>
-#include <sys/resource.h>
-#endif
-
 namespace {
 
 using clock_type = std::chrono::steady_clock;
 
-void pin(int index) {
-#if defined(__linux__)
-    cpu_set_t allowed, one;
-    if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) == 0) return;
-    int wanted = index % CPU_COUNT(&allowed);
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-        if (!CPU_ISSET(cpu, &allowed) || wanted-- != 0) continue;
-        CPU_ZERO(&one);
-        CPU_SET(cpu, &one);
-        ::pthread_setaffinity_np(::pthread_self(), sizeof one, &one);
-        return;
-    }
-#else
-    static_cast<void>(index);
-#endif
-}
-
-long switches() {
-#if defined(__linux__)
-    rusage usage{};
-    ::getrusage(RUSAGE_THREAD, &usage);
-    return usage.ru_nivcsw;
-#else
-    return 0;
-#endif
-}
+using tenfold::atomic_detail::lost_cores;
+using tenfold::atomic_detail::pin_this_thread;
 
 // Seconds from the first thread's start to the last one's end, and how often a thread lost its core meanwhile.
 struct round_result {
@@ -74,14 +44,14 @@ round_result together(int threads, Work work) {
         std::vector<std::jthread> team;
         for (int i = 0; i < threads; ++i)
             team.emplace_back([&, i] {
-                pin(i);
+                pin_this_thread(i);
                 auto&& mine = work();
                 start.wait();
-                const long before = switches();
+                const long before = lost_cores();
                 begins[static_cast<std::size_t>(i)] = clock_type::now();
                 mine();
                 ends[static_cast<std::size_t>(i)] = clock_type::now();
-                disturbed += switches() - before;
+                disturbed += lost_cores() - before;
             });
     }
     const auto begin = *std::min_element(begins.begin(), begins.end()), end = *std::max_element(ends.begin(), ends.end());
@@ -155,10 +125,15 @@ private:
 };
 
 template <class Container, int Side>
-tenfold_peer::timed move_items(long n) {
-    Container container(1024);
-    const auto result = tenfold::transfer(container, Side, Side, static_cast<std::uint64_t>(n));
-    return {result.seconds, static_cast<double>(result.received - result.duplicates)};
+tenfold_peer::timed move_items(long n) {  // transfer() pins its threads
+    std::uint64_t arrived = 0;
+    const auto best = tenfold::atomic_detail::least_disturbed(2 * Side, [&] {
+        Container container(1024);
+        const auto result = tenfold::transfer(container, Side, Side, static_cast<std::uint64_t>(n));
+        arrived = result.received - result.duplicates;
+        return tenfold::atomic_detail::team_time{result.seconds, result.disturbed};
+    });
+    return {best.seconds, static_cast<double>(arrived)};
 }
 
 }  // namespace

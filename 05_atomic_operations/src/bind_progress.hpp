@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -70,21 +71,57 @@ private:
     std::array<int, 2> ends_{-1, -1};
 };
 
+/// A step's time, cut short by the end of the run.
+class step_timer {
+public:
+    /// False: woken before the time was over.
+    bool sleep(std::chrono::duration<double> time) {
+        std::unique_lock lock(mutex_);
+        return !woken_.wait_for(lock, time, [this] { return over_; });
+    }
+    void wake_all() {
+        const std::scoped_lock lock(mutex_);
+        over_ = true;
+        woken_.notify_all();
+    }
+
+private:
+    std::mutex mutex_;  // guards over_
+    std::condition_variable woken_;
+    bool over_ = false;
+};
+
 /// A run and its signal. The run's threads never touch Python; only waiting for them has to give the GIL up.
 class progress_handle {
 public:
     progress_handle(std::uint64_t total, int threads, double seconds_per_step)
-        : run_(std::make_unique<progress_run>(start(total, threads, seconds_per_step, signal_))) {}
+        // Without the GIL: should a thread be refused, those before it are joined.
+        : run_(released([&](auto) { return std::make_unique<progress_run>(start(total, threads, seconds_per_step)); })) {}
     progress_handle(const progress_handle&) = delete;
     progress_handle& operator=(const progress_handle&) = delete;
     ~progress_handle() {  // cancels and joins
         released_gil free;
+        cancel();
         run_.reset();
         free.finish();
     }
 
     progress_run& run() const noexcept { return *run_; }
-    bool cancelled() const noexcept { return run_->cancelled() && run_->done() < run_->total(); }
+    bool left_behind() const noexcept { return run_->left_behind(); }
+    /// Known once the run has ended: until then the last steps may still be done.
+    bool cancelled() const {
+        return !left_behind() && run_->finished() && run_->cancelled() && run_->done() < run_->total();
+    }
+    void cancel() const {
+        run_->cancel();
+        if (::getpid() == process_) timer_->wake_all();  // in a fork nobody sleeps, and the mutex may be in somebody's hands
+    }
+    /// Cancels and waits for the end, deaf to signals: a step ends at once.
+    void end() const {
+        cancel();
+        if (left_behind()) return;
+        released([&](auto) { run_->wait(); });
+    }
 
     bool wait(std::optional<double> timeout) const {
         return released([&](auto stop) {
@@ -107,23 +144,23 @@ public:
     }
 
 private:
-    static progress_run start(std::uint64_t total, int threads, double seconds, const std::shared_ptr<ended_signal>& signal) {
+    progress_run start(std::uint64_t total, int threads, double seconds) const {
         // The threads share the work, and the last one to end destroys it: that is when the signal is given.
-        const std::shared_ptr<void> ended(nullptr, [signal](void*) { signal->give(); });
+        const std::shared_ptr<void> ended(nullptr, [signal = signal_](void*) { signal->give(); });
         if (seconds == 0) return start_with_progress(total, threads, [ended](std::uint64_t) {});
-        return start_with_progress(total, threads, [ended, seconds](std::uint64_t) {
-            std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+        return start_with_progress(total, threads, [ended, timer = timer_, seconds](std::uint64_t) {
+            return timer->sleep(std::chrono::duration<double>(seconds));
         });
     }
 
     const pid_t process_ = ::getpid();
     std::shared_ptr<ended_signal> signal_ = std::make_shared<ended_signal>();
+    std::shared_ptr<step_timer> timer_ = std::make_shared<step_timer>();
     std::unique_ptr<progress_run> run_;
 };
 
 inline void bind_progress(py::module_& m) {
     using namespace py::literals;
-    using counter = std::shared_ptr<atomic_counter>;
     constexpr std::int64_t most_threads = 1024;
 
     m.def(
@@ -156,8 +193,8 @@ AtomicCounter
 A run in the background: `total` steps on `thread_count` threads that never touch Python.
 
 Made by :func:`start_with_progress`. Any thread may use it. It counts while it is referred to: dropping the last reference
-cancels it. It cannot be pickled, and its threads stay in the process that started it: in a forked child waiting raises
-RuntimeError.
+cancels it. It cannot be pickled, and its threads stay in the process that started it: in a forked child `done` stays as it
+was, and polling or waiting raises RuntimeError unless the run had ended before.
 
 Parameters
 ----------
@@ -184,10 +221,7 @@ seconds_per_step : float
             "fraction", [](const progress_handle& self) { return self.run().fraction(); },
             "float: done / total, 1.0 for no steps.")
         .def_property_readonly("cancelled", &progress_handle::cancelled,
-                               "bool: whether :meth:`cancel` was called, and there are steps that were not done.")
-        .def_property_readonly(
-            "counter", [](const progress_handle& self) -> counter { return self.run().counter(); },
-            "AtomicCounter: the one that the threads count in, live.")
+                               "bool: whether it has ended, by :meth:`cancel`, with steps that were not done.")
         .def(
             "poll", [](const progress_handle& self) { return self.run().finished(); }, R"(
 Whether the run has ended, completed or cancelled. Never waits.
@@ -195,6 +229,11 @@ Whether the run has ended, completed or cancelled. Never waits.
 Returns
 -------
 bool
+
+Raises
+------
+RuntimeError
+    The process is a fork of the one that started the run, and the run had not ended then.
 )")
         .def(
             "wait",
@@ -217,11 +256,11 @@ Raises
 ValueError
     `timeout` is negative or NaN.
 RuntimeError
-    The process is a fork of the one that started the run.
+    The process is a fork of the one that started the run, and the run had not ended then.
 )")
         .def(
-            "cancel", [](const progress_handle& self) { self.run().cancel(); }, R"(
-Asks the threads to end after the step they are in. Does not wait, and may be called any number of times.
+            "cancel", &progress_handle::cancel, R"(
+Asks the threads to end; the steps that they are in are not counted. Does not wait, and may be called any number of times.
 )")
         .def(
             "__enter__", [](const py::object& self) { return self; },
@@ -229,19 +268,23 @@ Asks the threads to end after the step they are in. Does not wait, and may be ca
         .def(
             "__exit__",
             [](const progress_handle& self, const py::object& type, const py::object&, const py::object&) {
-                if (!type.is_none()) self.run().cancel();
+                if (!type.is_none()) self.cancel();
                 try {
                     self.wait(std::nullopt);
                 } catch (...) {
-                    self.run().cancel();
+                    self.end();
                     throw;
                 }
             },
-            "type"_a, "value"_a, "traceback"_a, "Waits for the end; an exception cancels the run first.")
+            "type"_a, "value"_a, "traceback"_a,
+            "Waits for the end; an exception, or Ctrl-C meanwhile, cancels the run first. In a coroutine use ``async with``.")
         .def("__repr__",
              [](const progress_handle& self) {
                  const progress_run& run = self.run();
-                 const char* const state = self.cancelled() ? "cancelled" : run.finished() ? "ended" : "running";
+                 const char* const state = self.left_behind() ? "left in the parent process"
+                                           : self.cancelled() ? "cancelled"
+                                           : run.finished()   ? "ended"
+                                                              : "running";
                  return detail::join("Progress(done=", run.done(), ", total=", run.total(), ", ", state, ")");
              })
         .def("__reduce_ex__",

@@ -354,7 +354,7 @@ py::object or_none(const moments& of, Value value) {
 moments statistics_of(std::span<const double> values, int num_threads, const std::string& algorithm) {
     const bool textbook = choice<bool>(algorithm, "algorithm", {{"vectorized", false}, {"welford", true}});
     return released(
-        [&](auto stop) { return textbook ? tenfold::welford(values) : tenfold::parallel_moments(values, num_threads, stop); });
+        [&](auto stop) { return textbook ? tenfold::welford(values, stop) : tenfold::parallel_moments(values, num_threads, stop); });
 }
 
 void bind_statistics(py::module_& m) {

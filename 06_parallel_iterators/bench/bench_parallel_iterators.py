@@ -49,6 +49,8 @@ def remote_cases():
     ):
         for n in (100_000, 1_000_000, 16_000_000):
             sides = {peer: bench.Remote(program, f"{task} {n}") for peer, program in peers.items()}
+            if task in ("degree_days", "even_squares"):
+                sides["OpenMP, natural `if`"] = bench.Remote("peer_openmp", f"{task}_if {n}")
             if task == "degree_days":
                 sides["OpenMP, three passes"] = bench.Remote("peer_openmp", f"degree_days_3 {n}")
             ours = bench.Remote("peer_ours", f"{task} {n}")

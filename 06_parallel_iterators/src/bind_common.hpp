@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -56,10 +57,11 @@ void check_apart(std::span<const T> in, std::span<T> out, const char* argument) 
 /// Results that C++ owns, as an array that owns them: nothing is copied.
 template <class T>
 array_object<T> to_array(tenfold::items<T>&& results) {
-    auto* const owned = new tenfold::items<T>(std::move(results));
-    const py::capsule owner(owned, [](void* pointer) { delete static_cast<tenfold::items<T>*>(pointer); });
+    auto owned = std::make_unique<tenfold::items<T>>(std::move(results));
+    const py::capsule owner(owned.get(), [](void* pointer) { delete static_cast<tenfold::items<T>*>(pointer); });
+    const auto* const values = owned.release();
     return py::reinterpret_steal<array_object<T>>(
-        py::array_t<T>(static_cast<py::ssize_t>(owned->size()), owned->data(), owner).release());
+        py::array_t<T>(static_cast<py::ssize_t>(values->size()), values->data(), owner).release());
 }
 
 }  // namespace bind

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <new>
 #include <set>
@@ -131,6 +133,37 @@ TEST_CASE("an error of an operation has an index too", "[parallel_iterators]") {
             // thrown while the blocks' results were combined: no item is to blame
         }
     }
+}
+
+TEST_CASE("whether a scan's operation refuses does not depend on who was quicker", "[parallel_iterators]") {
+    // Blocks of 128 items. In the second one max - 4 and 5 overflow alone, but not after the -10 of the first.
+    std::vector<std::int64_t> x(6400, 0);
+    x[0] = -10;
+    x[128] = std::numeric_limits<std::int64_t>::max() - 4;
+    x[129] = 5;
+    auto all = executors();
+    all.emplace_back("helpers before the caller", submit_executor(2, [](auto task) { task(); }));
+    for (const auto& executor : all) {
+        INFO(executor.name());
+        try {
+            par(x, executor) | inclusive_scan(checked_add);
+            FAIL_CHECK("nothing was thrown");
+        } catch (const par_error& error) {
+            CHECK(error.index() == 129);
+        }
+        const auto wrapping = par(x, executor) | inclusive_scan(std::plus<>{});
+        CHECK(wrapping[6399] == std::numeric_limits<std::int64_t>::max() - 9);
+    }
+}
+
+TEST_CASE("sizes that no memory holds are refused before anything is written", "[parallel_iterators]") {
+    constexpr auto least = std::numeric_limits<std::int64_t>::min(), most = std::numeric_limits<std::int64_t>::max();
+    const auto run = [=](int i) { return i == 0 ? interval<std::int64_t>(0, 100) : interval<std::int64_t>(least, most); };
+    const std::vector<int> two{0, 1};
+    CHECK_THROWS_AS(par(two, sequential_executor{}) | flat_map(run) | collect(), std::bad_alloc);
+    CHECK_THROWS_AS(par(indices(std::size_t{1} << 62)) | collect(), std::bad_alloc);
+    const std::vector<int> empty;
+    CHECK_THROWS_AS(par(empty) | group_by(std::numeric_limits<std::size_t>::max(), [](int i) { return i; }), std::length_error);
 }
 
 TEST_CASE("what an error leaves behind is destroyed, once", "[parallel_iterators]") {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from . import build, lessons, say
-from .checks import NotHere, Wrong, benches, house, sanitize, travel
+from .checks import NotHere, Wrong, benches, house, sanitize, stop_all, travel
 
 # name: what it proves. In this order, quick ones first.
 CHECKS = {
@@ -23,6 +25,7 @@ CHECKS = {
     "asan": "C++ tests under AddressSanitizer and UBSan",
     "tsan": "C++ tests under ThreadSanitizer (clang, libomp, Archer)",
 }
+SIDE_BY_SIDE = {"stubs", "headers", "cmake", "copy", "sdist"}
 USAGE = "usage: ./scripts/check [--fix] [NAME...] [LESSON...]\n" + "\n".join(
     f"  {name:9} {what}" for name, what in CHECKS.items()
 )
@@ -60,6 +63,28 @@ def planned(names: list[str], chosen: list, fix: bool) -> list:
     return plan
 
 
+def outcome(run) -> tuple[str, str, float]:
+    """(how it ended, what it said, seconds) of one check."""
+    begun = time.monotonic()
+    try:
+        said, how = run(), "ok"
+    except NotHere as reason:
+        said, how = str(reason), "skipped"
+    except Wrong as wrong:
+        said, how = str(wrong), "FAILED"
+    except Exception as error:
+        said, how = f"{type(error).__name__}: {error}", "FAILED"
+    return how, said or "", time.monotonic() - begun
+
+
+def report(label: str, how: str, said: str, seconds: float, counts: dict[str, int]) -> None:
+    counts[how] += 1
+    first, *rest = said.splitlines() or [""]
+    say.line(f"{label:22} {how:8} {seconds:6.1f} s  {first}".rstrip())
+    for text in rest:
+        print(f"    | {text}")
+
+
 def main(words: list[str]) -> int:
     if any(word in ("-h", "--help") for word in words):
         print(USAGE)
@@ -75,24 +100,24 @@ def main(words: list[str]) -> int:
     (say.LOGS / "check.log").unlink(missing_ok=True)
     if set(names) - {"layout", "boundary"}:
         build.everything("check", chosen, ["learn", "test", "check"], needs_build=bool(set(names) & {"stubs", "together"}))
-    passed = failed = skipped = 0
-    for label, run in planned(names, chosen, fix):
-        begun = time.monotonic()
+    counts = {"ok": 0, "FAILED": 0, "skipped": 0}
+    plan = planned(names, chosen, fix)
+    with ThreadPoolExecutor(build.jobs()) as several:
         try:
-            said, how = run(), "ok"
-            passed += 1
-        except NotHere as reason:
-            said, how = str(reason), "skipped"
-            skipped += 1
-        except Wrong as wrong:
-            said, how = str(wrong), "FAILED"
-            failed += 1
-        except Exception as error:
-            said, how = f"{type(error).__name__}: {error}", "FAILED"
-            failed += 1
-        first, *rest = (said or "").splitlines() or [""]
-        say.line(f"{label:22} {how:8} {time.monotonic() - begun:6.1f} s  {first}".rstrip())
-        for text in rest:
-            print(f"    | {text}")
-    print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
-    return 1 if failed or not passed else 0
+            while plan:
+                # Those that compile one file at a time go side by side; the others have the machine to themselves.
+                alone = plan[0][0].split()[0] not in SIDE_BY_SIDE
+                batch = plan[:1] if alone else [*itertools.takewhile(lambda item: item[0].split()[0] in SIDE_BY_SIDE, plan)]
+                plan = plan[len(batch) :]
+                if alone:
+                    report(batch[0][0], *outcome(batch[0][1]), counts)
+                    continue
+                begun = {several.submit(outcome, run): label for label, run in batch}
+                for done in as_completed(begun):
+                    report(begun[done], *done.result(), counts)
+        except KeyboardInterrupt:
+            several.shutdown(wait=False, cancel_futures=True)
+            stop_all()
+            raise
+    print(f"{counts['ok']} passed, {counts['FAILED']} failed, {counts['skipped']} skipped", flush=True)
+    return 1 if counts["FAILED"] or not counts["ok"] else 0

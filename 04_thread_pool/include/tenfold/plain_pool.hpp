@@ -67,7 +67,7 @@ public:
         post(std::forward<F>(f));
     }
 
-    // As thread_pool::for_chunks. Called by one of the pool's own tasks it runs on that worker alone: a wait might never end.
+    // As thread_pool::for_chunks, but after stop() it waits until workers have taken what is queued. Called by one of the pool's own tasks it runs on that worker alone: a wait might never end.
     template <class Body, class Stop = never_stop>
     void for_chunks(std::size_t items, Body&& body, Stop&& stop = {}, std::size_t grain = 0, task_trace* trace = nullptr) {
         usable();

@@ -6,6 +6,7 @@
 // Copy: comes with thread_pool.hpp. Needs C++20 and -pthread.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -14,9 +15,14 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <stdexcept>
 #include <vector>
 
 #include <tenfold/pool_worker.hpp>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
 
 namespace tenfold {
 
@@ -24,9 +30,25 @@ namespace pool_detail {
 
 inline thread_local constinit pool_worker* current_worker = nullptr;
 
+// fork() copies a pool's memory but not its threads. Counting forks lets every pool know in one load that it is a copy.
+inline std::atomic<unsigned> forks{0};
+inline unsigned count_forks() noexcept {
+#if defined(__unix__) || defined(__APPLE__)
+    [[maybe_unused]] static const int registered =
+        ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+#endif
+    return forks.load(std::memory_order_relaxed);  // relaxed: a child begins with one thread
+}
+inline bool forked_since(unsigned count) noexcept { return forks.load(std::memory_order_relaxed) != count; }
+[[noreturn]] inline void refuse_after_fork() {
+    throw std::runtime_error(
+        "thread_pool was made before fork() and has no threads in this process: make a new one here, or "
+        "start processes with 'spawn' or 'forkserver'");
+}
+
 // Shared by the workers of one pool.
 struct pool_core {
-    explicit pool_core(nanoseconds spin) : idle_spin(spin), guest_blocks(store) {}
+    explicit pool_core(nanoseconds spin) : idle_spin(std::min<nanoseconds>(spin, std::chrono::hours(1))), guest_blocks(store) {}
 
     // Jobs from outside, first in first out. False: closed, which is decided under the same lock.
     bool inject(pool_job* j) {
@@ -50,10 +72,24 @@ struct pool_core {
         return j;
     }
 
+    // Out of the queue again, if no worker has taken it: then nobody will touch it.
+    bool withdraw(pool_job* j) noexcept {
+        {
+            const std::lock_guard lock(injected_mutex);
+            const auto at = std::find(injected.begin(), injected.end(), j);
+            if (at == injected.end()) return false;
+            injected.erase(at);
+            injected_size.store(injected.size(), std::memory_order_relaxed);
+            withdrawn_total.fetch_add(1, std::memory_order_release);  // pairs with idle()
+        }
+        tell_idle_waiters();
+        return true;
+    }
+
     // Nothing accepted is unfinished. The counters only grow, every job is counted as made before anyone can finish it, and the
     // finished ones are read first: if the sums agree, they agreed at the moment between the two readings.
     bool idle() const noexcept {
-        std::uint64_t finished = 0, created = 0;
+        std::uint64_t finished = withdrawn_total.load(std::memory_order_acquire), created = 0;  // acquire: withdraw()
         // acquire: pairs with count_finished(): the creations that the finished jobs caused are seen below.
         for (const auto& w : workers) finished += w->finished_.load(std::memory_order_acquire);
         for (const auto& w : workers) created += w->created_.load(std::memory_order_acquire);
@@ -66,7 +102,8 @@ struct pool_core {
     }
 
     parking_lot lot;
-    const nanoseconds idle_spin;
+    const nanoseconds idle_spin;  // it is added to the time: within what a clock can hold
+    const unsigned forks = count_forks();  // how often this process had been forked when the pool was made
     std::vector<std::unique_ptr<pool_worker>> workers;  // fixed once the threads run
     std::atomic<bool> exiting{false};  // set when everything is finished: workers leave
     std::atomic<bool> discarding{false};  // cancel_pending(): heap jobs that have not begun are dropped
@@ -78,7 +115,7 @@ struct pool_core {
     std::deque<pool_job*> injected;
     bool closed = false;
     std::atomic<std::size_t> injected_size{0};
-    std::atomic<std::uint64_t> injected_total{0};
+    std::atomic<std::uint64_t> injected_total{0}, withdrawn_total{0};
 
     block_store store;
     std::mutex guest_mutex;  // guards the two below

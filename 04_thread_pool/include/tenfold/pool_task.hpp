@@ -136,8 +136,8 @@ void post(pool_core& core, Args&&... args) {
 
 template <class R>
 struct future_state {
-    explicit future_state(pool_core& c) noexcept : core(c) {}
-    pool_core& core;  // used only while the job is unfinished, which the pool outlives
+    explicit future_state(std::shared_ptr<pool_core> c) noexcept : core(std::move(c)) {}
+    const std::shared_ptr<pool_core> core;  // who is woken by the job's end stands up in its lot: maybe after the pool's end
     done_flag flag;
     std::variant<std::monostate, R, std::exception_ptr> result;  // written before flag.finish(), read after flag.done()
 };
@@ -194,10 +194,13 @@ struct detached_body {
 }  // namespace pool_detail
 
 // The result of thread_pool::submit(). One thread at a time, and get() once. Dropping it does not wait: the task still runs.
+// No copies: two of them could be waited for at once, and the task's end wakes one.
 template <class R>
 class task_future {
 public:
     task_future() noexcept = default;
+    task_future(task_future&&) noexcept = default;
+    task_future& operator=(task_future&&) noexcept = default;
 
     bool valid() const noexcept { return state_ != nullptr; }
     bool ready() const {
@@ -205,8 +208,9 @@ public:
         return state_->flag.done();
     }
 
-    // Waits and returns the result or throws the task's exception. A worker of the pool runs other tasks meanwhile, so tasks
-    // may wait for tasks. When stop() says true: tenfold::stopped, and the future is as before.
+    // Waits and returns the result or throws the task's exception. When stop() says true: tenfold::stopped, and the future is as
+    // before. A worker of the pool runs other tasks meanwhile, on top of the one that waits. So a task may wait for tasks that
+    // it, or a task it made, has made. For others not: the task on top might wait for the one below it. No lock held meanwhile.
     template <class Stop = never_stop>
     R get(Stop&& stop = {}) {
         wait(stop);
@@ -225,8 +229,10 @@ public:
     // True: it is done. A worker may come back late: it does not interrupt the task that it took up meanwhile.
     bool wait_for(std::chrono::nanoseconds limit) {
         check();
-        const auto end = std::chrono::steady_clock::now() + limit;
-        const auto over = [&] { return std::chrono::steady_clock::now() >= end; };
+        using clock = std::chrono::steady_clock;
+        const auto now = clock::now();
+        const auto end = limit < clock::time_point::max() - now ? now + limit : clock::time_point::max();
+        const auto over = [&] { return clock::now() >= end; };
         pool_detail::stop_poll<decltype(over)> poll(over);
         return wait_until(
             poll, std::min<std::chrono::nanoseconds>(std::max(limit, std::chrono::nanoseconds(0)), pool_detail::poll_slice));
@@ -244,13 +250,14 @@ private:
     template <class Poll>
     bool wait_until(Poll& poll, std::chrono::nanoseconds slice) {
         if (state_->flag.done()) return true;
-        pool_detail::pool_core& core = state_->core;
-        if (pool_worker* const worker = pool_detail::worker_of(core)) {
+        const std::shared_ptr<pool_detail::pool_core> core = state_->core;  // ours, until we have stood up
+        if (pool_detail::forked_since(core->forks)) pool_detail::refuse_after_fork();
+        if (pool_worker* const worker = pool_detail::worker_of(*core)) {
             worker->work_until(waiting<Poll>{state_->flag, poll, slice});
             return state_->flag.done();
         }
         parking_lot::seat seat(/*guest=*/true);
-        return pool_detail::wait_as_guest(core, seat, pool_detail::flag_wait{state_->flag}, poll, slice);
+        return pool_detail::wait_as_guest(*core, seat, pool_detail::flag_wait{state_->flag}, poll, slice);
     }
     template <class Poll>
     struct waiting {

@@ -1,15 +1,16 @@
-// tenfold/thread_pool.hpp: a work-stealing thread pool: fork-join that is nearly free, batches, futures, detached tasks.
+// tenfold/thread_pool.hpp: a work-stealing thread pool: fork-join for nanoseconds, batches, futures, detached tasks.
 //
 // Why: starting a thread per task costs tens of microseconds; a pool with one locked queue makes its workers queue for the
 // queue, and a task that waits for another can wait for ever. Here each worker has queues of its own (pool_worker.hpp), idle
 // workers steal, a worker that waits runs other tasks, and workers without work sleep (parking.hpp).
 //     tenfold::thread_pool pool(4);
 //     pool.for_chunks(n, [&](std::size_t begin, std::size_t end) { ... });    // a batch; allocates nothing per chunk
-//     auto [a, b] = pool.join([&] { return left(); }, [&] { return right(); });  // fork-join, nests as deep as you like
+//     auto [a, b] = pool.join([&] { return left(); }, [&] { return right(); });  // fork-join, nests as deep as the stack
 //     auto future = pool.submit([] { return 42; });   pool.detach([] { ... });
 // All functions may be called by any thread at any time until the destructor begins. A thread from outside waits asleep; inside
-// a task the caller works. A task must not block on something that another task of the same pool is to do, except through this
-// pool's own waits.
+// a task the caller works: whatever job it finds runs on top of the waiting one, on the same stack. Hence two rules. A task may
+// wait only through this pool's own waits, and only for tasks that it, or a task it made, has made: a job on top that waits for
+// the one below waits for ever. And it must hold no lock across join(), get() and wait(): the job on top may want the same one.
 //
 // Copy: thread_pool.hpp, pool_task.hpp, pool_broadcast.hpp, pool_batch.hpp, pool_core.hpp, pool_worker.hpp, pool_job.hpp,
 // pool_counters.hpp, task_trace.hpp, parking.hpp, chase_lev_deque.hpp. Needs C++20 and -pthread (Threads::Threads in CMake).
@@ -20,15 +21,13 @@
 #include <memory>
 #include <mutex>
 #include <stop_token>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include <tenfold/pool_broadcast.hpp>
 #include <tenfold/pool_task.hpp>
-
-#if defined(__unix__) || defined(__APPLE__)
-#include <pthread.h>
-#endif
 
 namespace tenfold {
 
@@ -42,21 +41,6 @@ namespace pool_detail {
 
 inline constexpr int most_threads = 1024;
 
-// fork() copies a pool's memory but not its threads. Counting forks lets every pool know in one load that it is a copy.
-inline std::atomic<unsigned> forks{0};
-inline unsigned count_forks() noexcept {
-#if defined(__unix__) || defined(__APPLE__)
-    [[maybe_unused]] static const int registered =
-        ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
-#endif
-    return forks.load(std::memory_order_relaxed);  // relaxed: a child begins with one thread
-}
-inline bool forked_since(unsigned count) noexcept { return forks.load(std::memory_order_relaxed) != count; }
-[[noreturn]] inline void refuse_after_fork() {
-    throw std::runtime_error(
-        "thread_pool was made before fork() and has no threads in this process: make a new one here, or "
-        "start processes with 'spawn' or 'forkserver'");
-}
 inline int checked_threads(int size) {
     if (size < 1 || size > most_threads) throw std::invalid_argument("threads must be between 1 and 1024");
     return size;
@@ -68,15 +52,20 @@ class thread_pool {
 public:
     explicit thread_pool(int size, pool_options options = {})
         : size_(pool_detail::checked_threads(size)),
-          forks_(pool_detail::count_forks()),
           options_(std::move(options)),
-          core_(std::make_unique<pool_detail::pool_core>(options_.idle_spin)) {
+          core_(std::make_shared<pool_detail::pool_core>(options_.idle_spin)),
+          forks_(core_->forks) {
         core_->workers.reserve(static_cast<std::size_t>(size));
         for (int i = 0; i < size; ++i) core_->workers.push_back(std::make_unique<pool_worker>(*core_, i, options_.seed));
         threads_ = std::make_unique<std::vector<std::thread>>();
         threads_->reserve(static_cast<std::size_t>(size));
         try {
             for (auto& worker : core_->workers) threads_->emplace_back([this, w = worker.get()] { work(*w); });
+        } catch (const std::system_error& error) {
+            const std::size_t started = threads_->size();
+            shutdown();
+            throw std::system_error(error.code(), "thread_pool: cannot start thread " + std::to_string(started + 1) + " of " +
+                                                      std::to_string(size));
         } catch (...) {
             shutdown();
             throw;
@@ -88,7 +77,7 @@ public:
     // As shutdown(): what was accepted is run. In a forked child the copied threads and queues are left alone, not freed.
     ~thread_pool() {
         if (forked()) {
-            static_cast<void>(core_.release());
+            static_cast<void>(new std::shared_ptr<pool_detail::pool_core>(std::move(core_)));  // futures may have it, too
             static_cast<void>(threads_.release());
             return;
         }
@@ -98,17 +87,17 @@ public:
     int size() const noexcept { return size_; }
     static pool_worker* current() noexcept { return pool_detail::current_worker; }  // the worker that the calling thread is
 
-    // f() or f(pool_worker&) on a worker; waits for it and returns what it returns. stop() cannot interrupt f: when it says
-    // true, run() still waits for f and then throws tenfold::stopped.
+    // f() or f(pool_worker&) on a worker; waits for it and returns what it returns. Once stop() has said true: if no worker has
+    // begun f, it never runs; else run() waits for f, which it cannot interrupt. Either way it throws tenfold::stopped.
     template <class F, class Stop = never_stop>
     auto run(F&& f, Stop&& stop = {}) -> std::decay_t<pool_detail::raw_result<F>> {
         check();
         if (pool_worker* const worker = here()) return pool_detail::call(f, *worker);
         root_job<std::remove_reference_t<F>> job(f);
         pool_detail::stop_poll<Stop> poll(stop);
-        inject_and_wait(job, [&] { return poll(); }, !pool_detail::never_stops<Stop>);
+        const bool ran = inject_and_wait(job, [&] { return poll(); }, !pool_detail::never_stops<Stop>);
         if (poll.asked()) {
-            job.drop();
+            if (ran) job.drop();
             poll.rethrow();
         }
         if constexpr (std::is_void_v<pool_detail::raw_result<F>>) job.take();
@@ -126,7 +115,8 @@ public:
     }
 
     // body(begin, end) over [0, items) in chunks of options.grain. Throws what the lowest failing chunk threw, or
-    // tenfold::stopped once stop(), asked on the calling thread, has said true; either way no chunk is running any more.
+    // tenfold::stopped once stop(), asked on the calling thread, has said true; either way no chunk is running any more. After
+    // stop() it waits for chunks that run, for what their workers have taken up on top, and if `fixed` for every worker.
     template <class Body, class Stop = never_stop>
     void for_chunks(std::size_t items, Body&& body, Stop&& stop = {}, batch_options options = {}) {
         check();
@@ -136,7 +126,7 @@ public:
         pool_detail::stop_poll<Stop> poll(stop);
         const auto ask = [&]() noexcept {
             if (poll()) b.stop();
-            return false;  // the wait goes on until running chunks have ended
+            return poll.asked();
         };
         pool_worker* const caller = here();
         auto work = [&](pool_worker& worker) {
@@ -153,8 +143,7 @@ public:
             work(*caller);
         } else {
             root_job<decltype(work)> job(work);
-            inject_and_wait(job, ask, !pool_detail::never_stops<Stop>);
-            job.take();
+            if (inject_and_wait(job, ask, !pool_detail::never_stops<Stop>)) job.take();
         }
         poll.rethrow();
         b.rethrow();
@@ -175,7 +164,7 @@ public:
         using callable = std::decay_t<F>;
         using result = decltype(pool_detail::call_with(std::declval<callable&>(), token));
         using state = typename task_future<result>::state;
-        auto shared = std::make_shared<state>(*core_);
+        auto shared = std::make_shared<state>(core_);
         pool_detail::post<pool_detail::future_body<callable, result>>(*core_, std::forward<F>(f), shared, std::move(token));
         return task_future<result>(std::move(shared));
     }
@@ -188,11 +177,12 @@ public:
         pool_detail::post<pool_detail::detached_body<std::decay_t<F>>>(*core_, std::forward<F>(f));
     }
     std::exception_ptr take_detached_error() noexcept {
+        if (forked()) return nullptr;  // the lock may have been held at the fork; likewise in is_shut_down()
         const std::lock_guard lock(core_->guest_mutex);
         return std::exchange(core_->detached_error, nullptr);
     }
 
-    // Until everything accepted before the call is finished.
+    // Until a moment at which nothing accepted is unfinished. While others add tasks without a pause, that moment may not come.
     template <class Stop = never_stop>
     void wait_idle(Stop&& stop = {}) {
         if (forked()) pool_detail::refuse_after_fork();
@@ -203,19 +193,21 @@ public:
     }
 
     // No new work from outside from now on (std::runtime_error); what was accepted is run, with all that it forks, submits and
-    // detaches; then the threads end. Any thread may call it, several times and at once: each call returns when all is done.
-    void shutdown() {
+    // detaches; then the threads end. Any thread may call it, several times and at once: each call returns when all is done, or
+    // throws tenfold::stopped once stop() has said true: the pool is closed then, and its work goes on.
+    template <class Stop = never_stop>
+    void shutdown(Stop&& stop = {}) {
         if (forked()) return;
         if (here() != nullptr) throw std::logic_error("shutdown() inside a task of the same pool would wait for itself");
         {
             const std::lock_guard lock(core_->injected_mutex);
             core_->closed = true;
         }
+        pool_detail::stop_poll<Stop> poll(stop);
+        drain(poll);  // closed and once idle, it stays idle
+        poll.rethrow();
         const std::lock_guard lock(shutdown_mutex_);
         if (threads_->empty()) return;
-        never_stop never;
-        pool_detail::stop_poll<never_stop> poll(never);
-        drain(poll);
         core_->exiting.store(true, std::memory_order_relaxed);  // ordered by the fence
         pool_detail::fence(std::memory_order_seq_cst);  // pairs with the fence in sit(): who sits down later sees exiting
         core_->lot.wake_workers();
@@ -223,6 +215,7 @@ public:
         threads_->clear();
     }
     bool is_shut_down() const noexcept {
+        if (forked()) return true;
         const std::lock_guard lock(core_->injected_mutex);
         return core_->closed;
     }
@@ -307,13 +300,17 @@ private:
         if (here() == nullptr && is_shut_down()) pool_detail::refuse_after_shutdown();
     }
 
+    // True: the job has run. False: ask() said true, and the job was taken back before a worker had begun it.
     template <class Job, class Ask>
-    void inject_and_wait(Job& job, const Ask& ask, bool asks) {
-        if (!core_->inject(&job)) pool_detail::refuse_after_shutdown();
+    bool inject_and_wait(Job& job, const Ask& ask, bool asks) {
+        const std::shared_ptr<pool_detail::pool_core> core = core_;  // the pool may be destroyed while we wake up
+        if (!core->inject(&job)) pool_detail::refuse_after_shutdown();
         parking_lot::seat seat(/*guest=*/true);
         const pool_detail::flag_wait wait{job.flag};
-        if (!pool_detail::wait_as_guest(*core_, seat, wait, ask, asks ? pool_detail::poll_slice : pool_detail::for_ever))
-            pool_detail::wait_as_guest(*core_, seat, wait, [] { return false; }, pool_detail::for_ever);
+        if (pool_detail::wait_as_guest(*core, seat, wait, ask, asks ? pool_detail::poll_slice : pool_detail::for_ever))
+            return true;
+        if (core->withdraw(&job)) return false;
+        return pool_detail::wait_as_guest(*core, seat, wait, [] { return false; }, pool_detail::for_ever);
     }
 
     template <class Stop>
@@ -346,9 +343,9 @@ private:
     }
 
     const int size_;
-    const unsigned forks_;  // how often this process had been forked when the pool was made
     const pool_options options_;
-    std::unique_ptr<pool_detail::pool_core> core_;
+    std::shared_ptr<pool_detail::pool_core> core_;  // shared with futures: who waits for one may wake up after the pool's end
+    const unsigned forks_;  // as in the core
     std::mutex shutdown_mutex_;  // one thread joins; the others wait here until it has
     std::unique_ptr<std::vector<std::thread>> threads_;  // guarded by shutdown_mutex_
 };

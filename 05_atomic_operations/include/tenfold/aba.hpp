@@ -106,13 +106,19 @@ aba_report show_aba() {
             report.swapped = stack.take(seen);
             slow_got = report.swapped ? seen.index : stack.pop();
         });
-        std::jthread other([&] {
-            looked.acquire();
-            const auto zero = stack.pop();
-            other_kept = stack.pop();
-            if (zero) stack.push(*zero);
+        std::jthread other;
+        try {
+            other = std::jthread([&] {
+                looked.acquire();
+                const auto zero = stack.pop();
+                other_kept = stack.pop();
+                if (zero) stack.push(*zero);
+                changed.release();
+            });
+        } catch (...) {  // no second thread to be had: the first must not wait for it
             changed.release();
-        });
+            throw;
+        }
     }
     if (other_kept) report.handed_out.push_back(*other_kept);
     if (slow_got) report.handed_out.push_back(*slow_got);

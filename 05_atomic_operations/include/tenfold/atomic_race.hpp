@@ -2,8 +2,9 @@
 //
 // Why: both are claims that every machine should answer for itself. The threads leave a start line together, each does a fixed
 // number of increments, the clock stops with the last one, the rounds of both sides alternate and the best of each counts:
-// an interruption makes a round slower. One disturbance makes it faster: threads that had to share a core did not contend.
-// So leave the machine alone meanwhile, or call race_counter() round by round and take the median.
+// an interruption makes a round slower. One disturbance would make it faster, threads that share a core do not contend: so each is
+// pinned to a core of its own (Linux), and a round in which one lost it is repeated. With more threads than cores that cannot be
+// had; elsewhere leave the machine alone meanwhile, or call race_counter() round by round and take the median.
 //
 // Copy: this file, counters.hpp, single_writer.hpp and atomic_team.hpp.   #include <tenfold/atomic_race.hpp>   C++20; link the
 // platform's threads library (-pthread).
@@ -46,7 +47,7 @@ enum class sharing { rmw, load_store };
 namespace atomic_detail {
 
 template <class Stop>
-double race_cells(std::size_t distance, int threads, std::uint64_t increments, sharing how, Stop& stop) {
+team_time race_cells(std::size_t distance, int threads, std::uint64_t increments, sharing how, Stop& stop) {
     struct alignas(line_bytes) line {
         std::atomic<std::uint64_t> cells[line_bytes / sizeof(std::uint64_t)];
     };
@@ -56,7 +57,7 @@ double race_cells(std::size_t distance, int threads, std::uint64_t increments, s
     const auto cell_of = [&](std::size_t thread) -> std::atomic<std::uint64_t>& {
         return lines[thread * distance / per_line].cells[thread * distance % per_line];
     };
-    const double seconds = run_together(
+    const team_time time = measure_together(
         threads,
         [&](int thread, const std::atomic<bool>& cancelled) {
             auto& own = cell_of(static_cast<std::size_t>(thread));
@@ -71,10 +72,10 @@ double race_cells(std::size_t distance, int threads, std::uint64_t increments, s
                 left -= now;
             }
         },
-        stop);
+        stop, one_core_each);
     for (std::size_t thread = 0; thread < static_cast<std::size_t>(threads); ++thread)
         if (cell_of(thread).load(std::memory_order_relaxed) != increments) throw std::logic_error("a cell lost increments");
-    return seconds;
+    return time;
 }
 
 }  // namespace atomic_detail
@@ -86,10 +87,15 @@ sharing_result measure_false_sharing(std::uint64_t increments, int threads, shar
                                      int rounds = 3) {
     if (threads < 1) throw std::invalid_argument("threads must be >= 1");
     constexpr std::size_t padded = atomic_detail::line_bytes / sizeof(std::uint64_t);
+    const auto seconds = [&](std::size_t distance) {
+        return atomic_detail::least_disturbed(threads, [&] {
+                   return atomic_detail::race_cells(distance, threads, increments, how, stop);
+               }).seconds;
+    };
     sharing_result best{std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
     for (int round = 0; round < std::max(rounds, 1); ++round) {
-        best.packed_seconds = std::min(best.packed_seconds, atomic_detail::race_cells(1, threads, increments, how, stop));
-        best.padded_seconds = std::min(best.padded_seconds, atomic_detail::race_cells(padded, threads, increments, how, stop));
+        best.packed_seconds = std::min(best.packed_seconds, seconds(1));
+        best.padded_seconds = std::min(best.padded_seconds, seconds(padded));
     }
     return best;
 }

@@ -17,10 +17,10 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <limits>
 #include <memory>
 #include <span>
@@ -84,8 +84,9 @@ inline std::string to_string(int128 value) {
 
 /// `AtomicStats(count=2, sum=5, mean=2.50, min=1, max=4)`; zeros when empty.
 inline std::string to_string(const stats_snapshot& stats) {
-    char mean[64];
-    std::snprintf(mean, sizeof mean, "%.2f", stats.empty() ? 0.0 : stats.mean());
+    char digits[64];  // not printf: its decimal point depends on the locale
+    const auto end = std::to_chars(digits, digits + sizeof digits, stats.empty() ? 0.0 : stats.mean(), std::chars_format::fixed, 2);
+    const std::string mean(digits, end.ptr);
     const stats_snapshot& shown = stats.empty() ? stats_snapshot{} : stats;
     return "AtomicStats(count=" + std::to_string(shown.count) + ", sum=" + to_string(shown.sum) + ", mean=" + mean +
            ", min=" + std::to_string(shown.min) + ", max=" + std::to_string(shown.max) + ")";

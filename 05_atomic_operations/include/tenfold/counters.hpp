@@ -186,11 +186,10 @@ void increment_times(Counter& counter, std::uint64_t times) {
     for (; times != 0; --times) counter.increment();
 }
 
-// `increments` increments on each of `threads` threads that start together; seconds until the last is done. own() gives each
-// thread what it increments. `cancelled` is looked at once in 4096: the inner loop is nothing but the counter.
-template <class Own, class Stop>
-double count_together(int threads, std::uint64_t increments, Own own, Stop& stop) {
-    return run_together(
+// `increments` increments on each of `threads` threads that start together. own() gives each thread what it increments. `cancelled` is looked at once in 4096: the inner loop is nothing but the counter.
+template <class Own, class Stop, class CoreOf>
+team_time count_together(int threads, std::uint64_t increments, Own own, Stop& stop, CoreOf core_of) {
+    return measure_together(
         threads,
         [&own, increments](int, const std::atomic<bool>& cancelled) {
             auto&& counter = own();
@@ -200,13 +199,13 @@ double count_together(int threads, std::uint64_t increments, Own own, Stop& stop
                 left -= now;
             }
         },
-        stop);
+        stop, core_of);
 }
 
-template <class Counter, bool Mine = false, class Stop>
-double race(int threads, std::uint64_t increments, Stop& stop) {
+template <class Counter, bool Mine, class Stop>
+team_time race_once(int threads, std::uint64_t increments, Stop& stop) {
     alignas(line_bytes) Counter counter;  // not beside what the team's bookkeeping writes
-    const double seconds = count_together(
+    const team_time time = count_together(
         threads, increments,
         [&counter]() -> decltype(auto) {
             if constexpr (Mine) {
@@ -215,10 +214,15 @@ double race(int threads, std::uint64_t increments, Stop& stop) {
                 return (counter);
             }
         },
-        stop);
+        stop, one_core_each);
     if (counter.get() != static_cast<std::uint64_t>(threads) * increments)
         throw std::logic_error("the counter lost increments");
-    return seconds;
+    return time;
+}
+
+template <class Counter, bool Mine = false, class Stop>
+double race(int threads, std::uint64_t increments, Stop& stop) {
+    return least_disturbed(threads, [&] { return race_once<Counter, Mine>(threads, increments, stop); }).seconds;
 }
 
 }  // namespace atomic_detail
@@ -226,11 +230,12 @@ double race(int threads, std::uint64_t increments, Stop& stop) {
 /// Each of `threads` threads increments `increments` times. Stopped: tenfold::stopped, and what was counted stays counted.
 template <class Counter, class Stop = never_stop>
 void parallel_increment(Counter& counter, int threads, std::uint64_t increments, Stop stop = {}) {
-    atomic_detail::count_together(threads, increments, [&counter]() -> Counter& { return counter; }, stop);
+    atomic_detail::count_together(threads, increments, [&counter]() -> Counter& { return counter; }, stop,
+                                  [](int) { return -1; });
 }
 
-/// Seconds for `threads` threads to increment a new counter of that kind `increments` times each, from their common start to
-/// the end of the last; the total is verified.
+/// Seconds for `threads` threads, each pinned to a core (Linux), to increment a new counter of that kind `increments` times each,
+/// from their common start to the end of the last; the total is verified. A disturbed race is repeated, up to twice.
 template <class Stop = never_stop>
 double race_counter(counter_kind kind, int threads, std::uint64_t increments, Stop stop = {}) {
     switch (kind) {

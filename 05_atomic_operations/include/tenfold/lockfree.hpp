@@ -78,12 +78,14 @@ using lockfree_spsc = atomic_detail::lockfree_container<boost::lockfree::spsc_qu
 
 struct transfer_result {
     double seconds = 0;  // from the common start to the last thread's end; checking comes after
+    long disturbed = 0;  // how often the system took a core away from one of the threads meanwhile: of two times, trust the lesser
     std::uint64_t sent = 0, received = 0;
     std::uint64_t duplicates = 0, lost = 0;
     bool fifo_per_producer = true;  // every consumer saw each producer's items in the order of their pushes
 };
 
-/// `producers` threads push `items_per_producer` numbered items each, `consumers` threads pop until all are there.
+/// `producers` threads push `items_per_producer` numbered items each, `consumers` threads pop until all are there. Each is pinned
+/// to a core (Linux): one of its own, or, where they do not go round, producers to the even ones and consumers to the odd.
 template <class Container, class Stop = never_stop>
 transfer_result transfer(Container& container, int producers, int consumers, std::uint64_t items_per_producer, Stop stop = {}) {
     if (producers < 1 || consumers < 1) throw std::invalid_argument("there must be at least one producer and one consumer");
@@ -97,7 +99,8 @@ transfer_result transfer(Container& container, int producers, int consumers, std
     std::atomic<int> producing{producers};
 
     transfer_result result;
-    result.seconds = atomic_detail::run_together(
+    const bool enough = producers + consumers <= atomic_detail::allowed_cores();
+    const auto time = atomic_detail::measure_together(
         producers + consumers,
         [&](int thread, const std::atomic<bool>& cancelled) {
             const auto give_up = [&] { return cancelled.load(std::memory_order_relaxed); };
@@ -123,7 +126,10 @@ transfer_result transfer(Container& container, int producers, int consumers, std
                 }
             }
         },
-        stop);
+        stop,
+        [&](int thread) { return enough ? thread : thread < producers ? 2 * thread : 2 * (thread - producers) + 1; });
+    result.seconds = time.seconds;
+    result.disturbed = time.disturbed;
 
     result.sent = count * items_per_producer;
     std::vector<bool> seen(result.sent);

@@ -1,13 +1,14 @@
 // tenfold/progress.hpp: start work in the background and get a handle at once: poll it, wait for it, cancel it.
 //
 // Why: a call that returns when all is done leaves its caller nothing to show. Here the threads count what they have finished in
-// one atomic counter, and the handle reads it: no lock between the work and whoever watches. The handle owns the threads: its
+// one atomic number, and the handle reads it: no lock between the work and whoever watches. The handle owns the threads: its
 // destructor asks them to stop and joins them, so nothing runs on after it. Work that must not be lost: wait() first.
 //     auto run = tenfold::start_with_progress(1'000'000, 2, [&](std::uint64_t i) { process(i); });
 //     while (!run.wait_for(100ms)) std::printf("%3.0f %%\n", 100 * run.fraction());
 //
 // Every method may be called from several threads. What the work throws ends the run and leaves wait(). In a child of fork() the
-// threads do not exist: done() still answers, waiting throws std::runtime_error, the destructor joins nobody.
+// threads do not exist: done() tells how far the run was at that moment; finished() and waiting throw std::runtime_error unless it
+// had ended by then; the destructor joins nobody.
 //
 // Copy: this file, counters.hpp, single_writer.hpp and atomic_team.hpp.   #include <tenfold/progress.hpp>   C++20; link the
 // platform's threads library (-pthread).
@@ -24,6 +25,7 @@
 #include <mutex>
 #include <stdexcept>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -40,7 +42,7 @@ namespace atomic_detail {
 struct progress_state {
     std::uint64_t total = 0;
     std::uint64_t handful = 1;  // units taken at once: few enough that no thread sits on the last ones
-    std::shared_ptr<atomic_counter> counter = std::make_shared<atomic_counter>();  // units finished
+    alignas(line_bytes) std::atomic<std::uint64_t> done{0};  // units finished
     alignas(line_bytes) std::atomic<std::uint64_t> next{0};  // units handed out
     alignas(line_bytes) std::atomic<bool> cancelled{false};
     std::atomic<int> running{0};  // 0: every thread has left its loop
@@ -66,8 +68,12 @@ struct progress_state {
                 const std::uint64_t end = begin + std::min(handful, total - begin);
                 for (std::uint64_t i = begin; i < end; ++i) {
                     if (cancelled.load(std::memory_order_relaxed)) goto end;  // only a wish: pairs with nothing
-                    work(i);
-                    counter->increment();  // seq_cst: who sees the count sees what the unit wrote
+                    if constexpr (std::is_same_v<decltype(work(i)), bool>) {
+                        if (!work(i)) goto end;
+                    } else {
+                        work(i);
+                    }
+                    done.fetch_add(1, std::memory_order_release);  // pairs with done(): who sees the count sees what the unit wrote
                 }
             }
         } catch (...) {
@@ -96,13 +102,18 @@ struct end_progress {
 class progress_run {
 public:
     std::uint64_t total() const noexcept { return state_->total; }
-    std::uint64_t done() const noexcept { return state_->counter->get(); }
+    std::uint64_t done() const noexcept { return state_->done.load(std::memory_order_acquire); }
     double fraction() const noexcept { return total() == 0 ? 1.0 : static_cast<double>(done()) / static_cast<double>(total()); }
     int threads() const noexcept { return threads_; }
-    std::shared_ptr<atomic_counter> counter() const noexcept { return state_->counter; }
 
     /// No thread works any more: all is done, or the run was cancelled, or the work threw.
-    bool finished() const noexcept { return state_->running.load(std::memory_order_acquire) == 0; }
+    bool finished() const {
+        if (left_behind())
+            throw std::runtime_error("this run was started before fork(): its threads do not exist in this child process");
+        return none_works();
+    }
+    /// This process is a fork, and the run went on when it was made: it can never finish here.
+    bool left_behind() const noexcept { return !none_works() && state_->forked(); }
 
     /// Asks the threads to stop after the unit they are at; does not wait for them.
     void cancel() noexcept { state_->cancelled.store(true, std::memory_order_relaxed); }
@@ -113,10 +124,12 @@ public:
     template <class Rep, class Period>
     bool wait_for(std::chrono::duration<Rep, Period> limit) {
         if (!finished()) {
-            if (state_->forked())
-                throw std::runtime_error("this run was started before fork(): its threads do not exist in this child process");
+            // Thirty years are enough, and now + limit must not overflow.
+            constexpr std::chrono::duration<double> most(1e9);
+            const std::chrono::duration<double> wanted(limit);
+            const auto time = std::chrono::duration_cast<std::chrono::nanoseconds>(wanted < most ? wanted : most);
             std::unique_lock lock(state_->mutex);
-            if (!state_->ended.wait_for(lock, limit, [this] { return finished(); })) return false;
+            if (!state_->ended.wait_for(lock, time, [this] { return none_works(); })) return false;
         }
         if (state_->forked()) return true;
         const std::lock_guard lock(state_->mutex);
@@ -141,11 +154,14 @@ private:
         state_->threads.reserve(static_cast<std::size_t>(threads));
     }
 
+    bool none_works() const noexcept { return state_->running.load(std::memory_order_acquire) == 0; }
+
     std::unique_ptr<atomic_detail::progress_state, atomic_detail::end_progress> state_;
     int threads_;
 };
 
-/// Calls work(i) for every i in [0, total), in any order, on `threads` threads; returns at once.
+/// Calls work(i) for every i in [0, total), in any order, on `threads` threads; returns at once. Work that returns bool may say
+/// false: this unit is not done and not counted, and its thread ends.
 template <class Work>
 progress_run start_with_progress(std::uint64_t total, int threads, Work work) {
     if (threads < 1) throw std::invalid_argument("threads must be >= 1");

@@ -83,21 +83,33 @@ struct moments {
     double stddev() const noexcept { return std::sqrt(variance()); }
 };
 
-/// Welford's loop, value by value: the oracle, and what the other is measured against.
-inline moments welford(std::span<const double> values) noexcept {
+/// Welford's loop, value by value: the oracle, and what the other is measured against. `stop` is asked about every millisecond.
+template <class Stop = never_stop>
+moments welford(std::span<const double> values, Stop stop = {}) {
+    constexpr std::size_t piece = std::size_t{1} << 16;
+    const auto pieces = [&](auto each) {  // the loops themselves ask nothing
+        for (std::size_t begin = 0; begin < values.size(); begin += piece) {
+            if (stop()) throw stopped();
+            each(values.subspan(begin, std::min(piece, values.size() - begin)));
+        }
+    };
     double n = 0.0, mean = 0.0, m2 = 0.0;
     double min = std::numeric_limits<double>::infinity(), max = -min;
-    for (const double x : values) {
-        const double delta = x - mean;
-        n += 1.0;
-        mean += delta / n;
-        m2 += delta * (x - mean);
-        if (x < min) min = x;
-        if (x > max) max = x;
-    }
+    pieces([&](std::span<const double> part) {
+        for (const double x : part) {
+            const double delta = x - mean;
+            n += 1.0;
+            mean += delta / n;
+            m2 += delta * (x - mean);
+            if (x < min) min = x;
+            if (x > max) max = x;
+        }
+    });
     if (std::isfinite(mean)) return {values.size(), mean, m2, min, max};
     moments all;  // once infinite or NaN, the mean stays so: again, by the rules
-    for (const double x : values) all.add(x);
+    pieces([&](std::span<const double> part) {
+        for (const double x : part) all.add(x);
+    });
     return all;
 }
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Generator
-from typing import Any
+from typing import Any, TypeVar
 
 from . import _core
+
+_Run = TypeVar("_Run", bound="Progress")
 
 
 class Progress(_core.Progress):
@@ -16,9 +18,24 @@ class Progress(_core.Progress):
     def __await__(self) -> Generator[Any, None, int]:
         """Steps done, once the run has ended; for asyncio. No thread waits and nothing is polled meanwhile.
 
-        Cancelling the task that awaits leaves the run going: cancel that with :meth:`cancel`, or use ``with``.
+        Cancelling the task that awaits leaves the run going: cancel that with :meth:`cancel`, or use ``async with``.
         """
         return self._ended().__await__()
+
+    async def __aenter__(self: _Run) -> _Run:
+        """The run itself: ``async with start_with_progress(...) as run``."""
+        return self
+
+    async def __aexit__(self, type: object, value: object, traceback: object) -> None:
+        """Waits for the end while the event loop goes on; an exception, or being cancelled meanwhile, cancels the run first."""
+        if type is not None:
+            self.cancel()
+        try:
+            await self._ended()
+        except BaseException:
+            self.cancel()
+            self.wait()  # a moment: steps end at once
+            raise
 
     async def _ended(self) -> int:
         loop = asyncio.get_running_loop()
@@ -54,8 +71,8 @@ def start_with_progress(total: int, thread_count: int, *, seconds_per_step: floa
     Returns
     -------
     Progress
-        To poll (``done``, ``total``, ``poll()``), wait for (``wait(timeout)``, ``await``) or ``cancel()``; in a ``with`` block it has
-        ended when the block has.
+        To poll (``done``, ``total``, ``poll()``), wait for (``wait(timeout)``, ``await``) or ``cancel()``; in a ``with`` block, or
+        ``async with`` in a coroutine, it has ended when the block has.
 
     Raises
     ------

@@ -152,6 +152,7 @@ std::vector<std::size_t> group_contiguous(const P& chain, std::size_t groups, co
 template <class P, class T, class Key>
 std::vector<std::size_t> group_any(const P& chain, std::size_t groups, const Key& key, T* out) {
     if (groups == 0) throw std::invalid_argument("group_by needs at least one group");
+    if (groups == std::numeric_limits<std::size_t>::max()) throw std::length_error("group_by: too many groups");  // + 1 offsets
     if (groups <= 256) return group_contiguous<std::uint8_t>(chain, groups, key, out);
     if (groups <= std::numeric_limits<std::uint32_t>::max()) return group_contiguous<std::uint32_t>(chain, groups, key, out);
     return group_contiguous<std::size_t>(chain, groups, key, out);

@@ -152,6 +152,8 @@ public:
 
     void reserve_more(std::size_t count) {
         if (room_ - size_ >= count) return;
+        // One inner range may have 2^64 - 1 items: the sum below must not wrap.
+        if (count > std::numeric_limits<std::size_t>::max() / 2 - size_) throw std::bad_array_new_length();
         const std::size_t room = std::max({size_ + count, 2 * room_, std::size_t{16}});
         raw_memory<T> larger(room);
         std::uninitialized_move_n(data(), size_, larger.get());

@@ -183,8 +183,8 @@ public:
     std::pair<std::size_t, std::size_t> take(std::size_t worker) noexcept {
         for (std::size_t i = 0; i < shares_.size(); ++i) {
             share& s = shares_[(worker + i) % shares_.size()];
-            if (s.next.load(std::memory_order_relaxed) >= s.end) continue;  // only spares the line a write
-            // acq_rel: whoever sees a share used up sees that its takers are busy (run_blocks).
+            // acquire here, acq_rel below: whoever sees a share used up sees that its takers are busy (run_blocks).
+            if (s.next.load(std::memory_order_acquire) >= s.end) continue;  // spares the line a write
             const std::size_t from = s.next.fetch_add(grain_, std::memory_order_acq_rel);
             if (from < s.end) return {from, std::min(from + grain_, s.end)};
         }
@@ -289,7 +289,7 @@ void run_blocks(const Pipe& pipe, const Executor& executor, Stop& stop, std::siz
     std::atomic<int> busy{0};
     const auto work = [&](int worker) noexcept {
         const bool caller = worker == 0;
-        // Relaxed: published by the acq_rel in take(), from where the caller's last, empty take() reads it.
+        // Relaxed: published by the acq_rel in take(), from where the caller's last, empty take() reads it (acquire).
         if (!caller) busy.fetch_add(1, std::memory_order_relaxed);
         pace mine = speed;
         if (caller)

@@ -8,7 +8,8 @@
 //
 //     auto totals = tenfold::par(x) | tenfold::inclusive_scan(std::plus<>{});
 //
-// op is associative; it need not be commutative. (G. Blelloch, "Prefix sums and their applications", 1990; handing prefixes on
+// op is associative; it need not be commutative. One that throws is also asked about runs of neighbours that do not begin at the
+// first item: checked_add refuses 1, then max, 1, although the sum from a negative start would fit, at every thread count alike. (G. Blelloch, "Prefix sums and their applications", 1990; handing prefixes on
 // without a second pass over memory: D. Merrill, M. Garland, "Single-pass parallel prefix scan", 2016.)
 //
 // Copy: par_scan.hpp and the headers that it includes. C++20.
@@ -43,12 +44,13 @@ public:
         : out_(out), n_(n), block_(block), op_(op), before_(std::move(before)), waiting_(blocks_of(n, block)) {}
 
     // The values are in place; scan them by rows, then close the block. Whole numbers have the same sum in any grouping: where
-    // everything before is known already, they are scanned once, from there.
+    // everything before is known already, they are scanned once, from there. Not with an op that may throw (checked_add): a row
+    // alone may overflow where the running sum does not, and whether it does must not depend on who was quicker.
     void finish(std::size_t index, place& at) {
         std::unique_lock lock(mutex_);
         const bool all_before = frontier_ == index;  // stays so: only this block can close this gap
         lock.unlock();
-        if (std::is_integral_v<T> && all_before) {
+        if (any_grouping && all_before) {
             scan_onward(index, at);
             lock.lock();
             ++frontier_;
@@ -68,6 +70,8 @@ public:
     }
 
 private:
+    static constexpr bool any_grouping = std::is_integral_v<T> && (std::is_nothrow_invocable_r_v<T, const Op&, T, T> ||
+                                                                   std::is_same_v<Op, std::plus<T>>);
     static constexpr std::size_t rows = 4;
     using row_totals = std::array<std::optional<T>, rows>;  // nothing: an empty row
 

@@ -17,6 +17,15 @@ class NotHere(Exception):
     """Why this machine cannot tell; counted as skipped."""
 
 
+running: set[subprocess.Popen] = set()
+"""What `attempt` has started and not yet seen end: checks run side by side, and Ctrl-C reaches the main thread alone."""
+
+
+def stop_all() -> None:
+    for child in list(running):
+        say.stop_group(child, 9)
+
+
 def command(*words: object, cwd: Path | None = None, limit: float = 900, **more: str) -> str:
     """Runs a command that must succeed; its output."""
     done = attempt(*words, cwd=cwd, limit=limit, **more)
@@ -39,6 +48,7 @@ def attempt(*words: object, cwd: Path | None = None, limit: float = 900, **more:
         errors="replace",
         start_new_session=True,
     )
+    running.add(child)
     try:
         output, _ = child.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
@@ -48,6 +58,8 @@ def attempt(*words: object, cwd: Path | None = None, limit: float = 900, **more:
     except KeyboardInterrupt:
         say.stop_group(child, 9)
         raise
+    finally:
+        running.discard(child)
     say.LOGS.mkdir(parents=True, exist_ok=True)
     with (say.LOGS / "check.log").open("a", encoding="utf-8") as file:
         file.write(f"$ {' '.join(map(str, words))}\n{output}\nexit code {child.returncode}\n\n")
