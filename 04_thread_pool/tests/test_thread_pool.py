@@ -6,6 +6,7 @@ import gc
 import json
 import math
 import os
+import re
 import sys
 import threading
 import weakref
@@ -424,6 +425,22 @@ def test_the_largest_pool():
         assert pool.size() == 1024 and pool.fib(15) == 610
         assert pool.execute_batch([2.0] * 50_000) == [4.0] * 50_000
     assert tp.process_work_stealing([2.0], 1024) == [4.0] == tp.TaskQueue([2.0]).process_parallel(1024)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space")
+def test_threads_that_cannot_start_are_named():
+    child = run_child("""
+        import resource, thread_pool
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, used + 2**29))
+        try:
+            thread_pool.ThreadPool(1024)
+        except RuntimeError as error:
+            print(error)
+        print(thread_pool.ThreadPool(2).fib(20))
+    """)
+    assert child.returncode == 0, child.stderr
+    assert re.match(r"thread_pool: cannot start thread \d+ of 1024: .*\n6765\n", child.stdout), child.stdout
 
 
 # ---- shutdown

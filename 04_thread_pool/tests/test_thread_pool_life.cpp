@@ -123,21 +123,23 @@ TEST_CASE("futures outlive their pool") {
 
 // With ASan, this failed: a thread that a task's end woke up took the lock of a pool that was gone.
 TEST_CASE("the pool is destroyed while other threads wait for its futures") {
-    for (int round = 0; round < 100; ++round) {
+    for (int round = 0; round < 40; ++round) {
         auto pool = std::make_unique<thread_pool>(2);
+        std::atomic<bool> begin{false};
         std::vector<tenfold::task_future<int>> futures;
-        for (int i = 0; i < 8; ++i)
-            futures.push_back(pool->submit([] {
-                std::this_thread::sleep_for(std::chrono::microseconds(600));
+        for (int i = 0; i < 40; ++i)
+            futures.push_back(pool->submit([&] {
+                while (!begin) nap(1);
                 return 42;
             }));
         std::atomic<int> right{0};
         std::vector<std::jthread> threads;
         for (auto& future : futures) threads.emplace_back([&] { right += future.get() == 42; });
-        std::this_thread::sleep_for(std::chrono::microseconds(300));
+        nap(2);  // they sleep
+        begin = true;
         pool.reset();
         threads.clear();
-        REQUIRE(right == 8);
+        REQUIRE(right == 40);
     }
 }
 
@@ -439,8 +441,8 @@ TEST_CASE("a child of a process with a pool gets an error, never a hang; a new p
 // A fork can copy a lock that some thread held: here one that is never given back.
 TEST_CASE("a forked child asks a pool nothing that needs its locks") {
     for (int which = 0; which < 3; ++which) {
-        auto pool = std::make_unique<thread_pool>(1);
         std::atomic<bool> end{false};
+        auto pool = std::make_unique<thread_pool>(1);
         auto late = pool->submit([&] {
             while (!end) nap(1);
         });

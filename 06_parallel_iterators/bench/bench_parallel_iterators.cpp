@@ -2,6 +2,7 @@
 // Wall time (UseRealTime): the default, CPU time of the main thread, knows nothing of the other threads of a region.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
@@ -59,7 +60,7 @@ void map_filter_map_sum(benchmark::State& state) {
         if (state.range(1) == 0)
             for (const double f : x) {
                 const double c = (f - 32.0) * (5.0 / 9.0);
-                total += c > 18.0 ? c - 18.0 : 0.0;  // no branch that half of the numbers take
+                total += std::max(0.0, c - 18.0);  // an `if`, or ?:, would be a branch that half of the numbers take
             }
         else
             total = par(x, team(state)) | map([](double f) { return (f - 32.0) * (5.0 / 9.0); }) |

@@ -42,8 +42,8 @@ tenfold_peer::timed degree_days(long n) {
                 range(0, d.a.size()), 0.0,
                 [f = d.a.data()](const range& r, double sum) {
                     for (std::size_t i = r.begin(); i < r.end(); ++i) {
-                        const double celsius = (f[i] - 32.0) * (5.0 / 9.0);
-                        sum += celsius > 18.0 ? celsius - 18.0 : 0.0;
+                        const double above = (f[i] - 32.0) * (5.0 / 9.0) - 18.0;
+                        sum += std::max(0.0, above);
                     }
                     return sum;
                 },
@@ -60,7 +60,8 @@ tenfold_peer::timed even_squares(long n) {
             total = tbb::parallel_reduce(
                 range(0, d.k.size()), std::int64_t{0},
                 [k = d.k.data()](const range& r, std::int64_t sum) {
-                    for (std::size_t i = r.begin(); i < r.end(); ++i) sum += k[i] % 2 == 0 ? k[i] * k[i] : 0;
+                    for (std::size_t i = r.begin(); i < r.end(); ++i)
+                        sum += k[i] * k[i] & -static_cast<std::int64_t>(k[i] % 2 == 0);
                     return sum;
                 },
                 std::plus<>{});

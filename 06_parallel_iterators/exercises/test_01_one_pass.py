@@ -1,4 +1,7 @@
-"""Exercise 1 is done when this passes: pytest 06_parallel_iterators/exercises/test_01_one_pass.py"""
+"""Exercise 1 is done when this passes (from the repository root):
+
+.venv/bin/python -m pytest 06_parallel_iterators/exercises/test_01_one_pass.py
+"""
 
 import math
 import os

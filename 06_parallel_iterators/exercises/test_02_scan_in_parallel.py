@@ -1,4 +1,7 @@
-"""Exercise 2 is done when this passes: pytest 06_parallel_iterators/exercises/test_02_scan_in_parallel.py"""
+"""Exercise 2 is done when this passes (from the repository root):
+
+.venv/bin/python -m pytest 06_parallel_iterators/exercises/test_02_scan_in_parallel.py
+"""
 
 import random
 import runpy

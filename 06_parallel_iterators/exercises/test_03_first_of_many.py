@@ -1,4 +1,7 @@
-"""Exercise 3 is done when this passes: pytest 06_parallel_iterators/exercises/test_03_first_of_many.py"""
+"""Exercise 3 is done when this passes (from the repository root):
+
+.venv/bin/python -m pytest 06_parallel_iterators/exercises/test_03_first_of_many.py
+"""
 
 import pytest
 from tenfold_testing import compile_module, exercise_file

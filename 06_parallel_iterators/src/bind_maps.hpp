@@ -283,12 +283,13 @@ out : 1-D float64 array, optional
 Returns
 -------
 list of float, or array
-    Equal to ``itertools.accumulate`` and ``numpy.cumsum`` up to rounding: blocks are summed first, then each begins from the
-    sum of those before it.
+    Equal to ``itertools.accumulate`` and ``numpy.cumsum`` up to rounding: blocks are scanned alone, then get the sum of those
+    before them added.
 
 Notes
 -----
-Blelloch, "Prefix sums and their applications" (1990), with blocks of one size whatever the number of threads.
+Blelloch, "Prefix sums and their applications" (1990); one pass, as in Merrill and Garland, "Single-pass parallel prefix scan"
+(2016). Blocks have one size whatever the number of threads.
 )");
     m.def(
         "parallel_scan",

@@ -8,15 +8,17 @@
 //
 //     auto totals = tenfold::par(x) | tenfold::inclusive_scan(std::plus<>{});
 //
-// op is associative; it need not be commutative. One that throws is also asked about runs of neighbours that do not begin at the
-// first item: checked_add refuses 1, then max, 1, although the sum from a negative start would fit, at every thread count alike. (G. Blelloch, "Prefix sums and their applications", 1990; handing prefixes on
-// without a second pass over memory: D. Merrill, M. Garland, "Single-pass parallel prefix scan", 2016.)
+// op is associative; it need not be commutative. One that may throw is asked about runs of neighbours too, which do not begin at
+// the first item: checked_add may refuse a run that would fit after a negative beginning. It does so at every thread count.
+// (G. Blelloch, "Prefix sums and their applications", 1990; handing prefixes on without a second pass over memory: D. Merrill,
+// M. Garland, "Single-pass parallel prefix scan", 2016.)
 //
 // Copy: par_scan.hpp and the headers that it includes. C++20.
 #pragma once
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -36,6 +38,18 @@ namespace tenfold {
 namespace par_detail {
 
 enum class scan_kind { inclusive, exclusive };
+
+// std::plus for whole numbers, as unsigned ones: a row alone may overflow where the running sum does not, and wraps back.
+struct wrapping_plus {
+    template <std::integral T>
+    T operator()(T a, T b) const noexcept {
+        using bits = std::make_unsigned_t<T>;
+        return static_cast<T>(static_cast<bits>(static_cast<bits>(a) + static_cast<bits>(b)));
+    }
+};
+template <class T, class Op>
+inline constexpr bool adds_whole_numbers =
+    std::is_integral_v<T> && !std::is_same_v<T, bool> && (std::is_same_v<Op, std::plus<>> || std::is_same_v<Op, std::plus<T>>);
 
 template <class T, class Op, scan_kind kind>
 class scanner {
@@ -70,8 +84,7 @@ public:
     }
 
 private:
-    static constexpr bool any_grouping = std::is_integral_v<T> && (std::is_nothrow_invocable_r_v<T, const Op&, T, T> ||
-                                                                   std::is_same_v<Op, std::plus<T>>);
+    static constexpr bool any_grouping = std::is_integral_v<T> && std::is_nothrow_invocable_r_v<T, const Op&, T, T>;
     static constexpr std::size_t rows = 4;
     using row_totals = std::array<std::optional<T>, rows>;  // nothing: an empty row
 
@@ -181,6 +194,7 @@ struct scanning {
 template <scan_kind kind, class P, class T, class Op>
 void scan_into(const P& chain, std::span<T> out, const Op& op, std::optional<T> before) {
     static_assert(is_indexed<P>, "scan: collect() a filtered pipeline first");
+    if constexpr (adds_whole_numbers<T, Op>) return scan_into<kind>(chain, out, wrapping_plus{}, std::move(before));
     const std::size_t n = chain.extent();
     if (out.size() != n)
         throw std::invalid_argument("out has " + std::to_string(out.size()) + " items, the pipeline " + std::to_string(n));
