@@ -218,7 +218,7 @@ Parameters
 objects : iterable
     Read to its end before the first is sent.
 timeout : float, optional
-    Seconds to wait for room, each time that there is none; None: as long as it takes.
+    Seconds to wait for room, in all; None: as long as it takes.
 
 Raises
 ------

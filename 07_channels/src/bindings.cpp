@@ -61,7 +61,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::per
             return array;
         },
         "items"_a, "worker_count"_a, R"(
-Squares of floats: the caller produces chunks into a bounded channel, workers consume them.
+Squares of floats: a producer deals out chunks through a bounded channel, workers consume them.
 
 Parameters
 ----------

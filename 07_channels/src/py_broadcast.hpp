@@ -98,15 +98,16 @@ public:
         return message;
     }
 
-    /// Ends the subscription: nobody waits for it any more. A thread that waits in recv() gives up within 25 ms.
+    /// Ends the subscription: nobody waits for it any more.
     void close() {
         closed_ = true;
+        if (inside_ > 0) seat_->readers().notify_all();  // others' receivers wake too, look, and sleep on
         watches_.fire_all();
         leave();
     }
 
     std::uint64_t watch(bool, py::function callback) {
-        if (closed_ || !seat_) throw py::value_error("the subscription is closed");
+        if (closed_ || !seat_) raise(errors().closed.ptr(), "the subscription is closed");
         return watches_.add(std::move(callback), [this](auto fire) { return seat_->when_readable(std::move(fire)); }, [] {});
     }
     void unwatch(bool, std::uint64_t id, bool) { watches_.remove(id); }
@@ -156,3 +157,10 @@ private:
 };
 
 }  // namespace tenfold::boundary
+
+template <>
+class pybind11::detail::type_caster<tenfold::boundary::py_broadcast>
+    : public tenfold::boundary::made_caster<tenfold::boundary::py_broadcast> {};
+template <>
+class pybind11::detail::type_caster<tenfold::boundary::py_subscription>
+    : public tenfold::boundary::made_caster<tenfold::boundary::py_subscription> {};

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "fast_methods.hpp"
 #include "py_waiting.hpp"
 #include "tenfold/channel.hpp"
 
@@ -157,20 +158,20 @@ public:
 
     py::list recv_many(std::size_t most, const time_limit& limit) {
         for (;;) {
-            // The list first: making it may run the garbage collector, and that any code.
-            auto list = py::reinterpret_steal<py::list>(
-                PyList_New(static_cast<Py_ssize_t>(std::min(most, std::max<std::size_t>(queue_.depth(), 1)))));
-            if (!list) throw py::error_already_set();
-            const auto room = list.size();
-            const auto [count, status] = queue_.try_recv_batch(slots{list.ptr()}, room);
-            if (count > 0) {
-                received(count);
+            // The list first: making it may run the garbage collector, and that any code. And none while we wait: others would
+            // find it in gc.get_objects(), with places that hold nothing.
+            if (const std::size_t depth = queue_.depth(); depth > 0) {
+                auto list = py::reinterpret_steal<py::list>(PyList_New(static_cast<Py_ssize_t>(std::min(most, depth))));
+                if (!list) throw py::error_already_set();
+                const auto room = list.size();
+                const std::size_t count = queue_.try_recv_batch(slots{list.ptr()}, room).count;
+                if (count > 0) received(count);
                 if (count < room &&
                     PyList_SetSlice(list.ptr(), static_cast<Py_ssize_t>(count), static_cast<Py_ssize_t>(room), nullptr) != 0)
                     throw py::error_already_set();
-                return list;
+                if (count > 0) return list;
             }
-            if (status == channel_status::closed) raise_closed("the channel is closed and drained");
+            if (drained()) raise_closed("the channel is closed and drained");
             wait_readable(limit);
         }
     }
@@ -274,3 +275,7 @@ private:
 };
 
 }  // namespace tenfold::boundary
+
+template <>
+class pybind11::detail::type_caster<tenfold::boundary::py_channel>
+    : public tenfold::boundary::made_caster<tenfold::boundary::py_channel> {};

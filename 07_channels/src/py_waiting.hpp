@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -106,21 +107,27 @@ bool wait_without_gil(const time_limit& limit, wait_times& times, Wait wait, Pas
 /// kept here, and not in the channel's list, so that the garbage collector sees them.
 class task_watches {
 public:
+    task_watches() = default;
+    task_watches(const task_watches&) = delete;
+    task_watches& operator=(const task_watches&) = delete;
+    ~task_watches() { clear(); }
+
     /// `enrol(f)` is the channel's when_readable or when_writable; `pass_on()` gives a wake-up to the next who waits.
     template <class Enrol, class PassOn>
     std::uint64_t add(py::function callback, Enrol enrol, PassOn pass_on) {
         std::uint64_t id;
         {
-            const std::lock_guard guard(lock_);
-            id = next_++;
-            entries_[id].callback = std::move(callback);
+            const std::lock_guard guard(kept_->lock);
+            id = kept_->next++;
+            kept_->entries[id].callback = std::move(callback);
         }
         try {
-            auto started = enrol([this, id, pass_on] {  // it may be called at once
-                if (!fire(id)) pass_on();
+            // It may be called at once. Or late: whoever was about to call it may have waited for the GIL until all this is gone.
+            auto started = enrol([kept = kept_, id, pass_on] {
+                if (!fire(*kept, id)) pass_on();
             });
-            const std::lock_guard guard(lock_);
-            if (const auto found = entries_.find(id); found != entries_.end())
+            const std::lock_guard guard(kept_->lock);
+            if (const auto found = kept_->entries.find(id); found != kept_->entries.end())
                 found->second.started.emplace(std::move(started));
         } catch (...) {
             remove(id);
@@ -132,26 +139,26 @@ public:
     /// The task is done with it. True: it was woken, and unless it tries next, the wake-up is somebody else's.
     bool remove(std::uint64_t id) {
         entry gone;  // destroyed after the lock
-        const std::lock_guard guard(lock_);
-        const auto found = entries_.find(id);
-        if (found == entries_.end()) return false;
+        const std::lock_guard guard(kept_->lock);
+        const auto found = kept_->entries.find(id);
+        if (found == kept_->entries.end()) return false;
         gone = std::move(found->second);
-        entries_.erase(found);
+        kept_->entries.erase(found);
         return gone.started && !gone.started->cancel();
     }
 
     int traverse(visitproc visit, void* arg) const {
-        for (const auto& [id, each] : entries_) Py_VISIT(each.callback.ptr());
+        for (const auto& [id, each] : kept_->entries) Py_VISIT(each.callback.ptr());
         return 0;
     }
-    void clear() { const auto gone = std::exchange(entries_, {}); }
+    void clear() { const auto gone = std::exchange(kept_->entries, {}); }
     void fire_all() {
         std::vector<std::uint64_t> all;
         {
-            const std::lock_guard guard(lock_);
-            for (const auto& [id, each] : entries_) all.push_back(id);
+            const std::lock_guard guard(kept_->lock);
+            for (const auto& [id, each] : kept_->entries) all.push_back(id);
         }
-        for (const auto id : all) fire(id);
+        for (const auto id : all) fire(*kept_, id);
     }
 
 private:
@@ -159,28 +166,34 @@ private:
         py::object callback;
         std::optional<watch> started;
     };
+    struct shared {
+        object_lock lock;
+        std::uint64_t next = 1;
+        std::map<std::uint64_t, entry> entries;
+    };
 
     /// False: there is no task to wake any more.
-    bool fire(std::uint64_t id) {
+    static bool fire(shared& kept, std::uint64_t id) {
         if (finalizing()) return true;  // no task will run again, and this thread may not take the GIL any more
         const py::gil_scoped_acquire gil;  // mostly it is held already
         py::object callback;
         {
-            const std::lock_guard guard(lock_);
-            if (const auto found = entries_.find(id); found != entries_.end()) callback = std::move(found->second.callback);
+            const std::lock_guard guard(kept.lock);
+            if (const auto found = kept.entries.find(id); found != kept.entries.end())
+                callback = std::move(found->second.callback);
         }
         try {
             if (callback) callback();
             return static_cast<bool>(callback);
         } catch (py::error_already_set& error) {
-            if (!error.matches(PyExc_RuntimeError)) error.discard_as_unraisable("waking a task that waits for a channel");
+            if (error.matches(PyExc_KeyboardInterrupt))
+                PyErr_SetInterrupt();  // Ctrl-C, just then: raised as soon as we are out
+            else if (!error.matches(PyExc_RuntimeError)) error.discard_as_unraisable("waking a task that waits for a channel");
             return false;  // its event loop is closed
         }
     }
 
-    object_lock lock_;
-    std::uint64_t next_ = 1;
-    std::map<std::uint64_t, entry> entries_;
+    const std::shared_ptr<shared> kept_ = std::make_shared<shared>();
 };
 
 }  // namespace tenfold::boundary

@@ -470,3 +470,65 @@ TEST_CASE("after fork() the child is told instead of waiting for ever") {
     fifo.send(3);  // the parent's are as before
     CHECK(fifo.recv() == 3);
 }
+
+// Its move takes as long as the test likes: a sender can be stopped in the middle of a send.
+std::atomic<bool> moves_wait{false}, one_is_moving{false};
+struct slow_to_move {
+    slow_to_move() = default;
+    slow_to_move(slow_to_move&&) noexcept {
+        while (moves_wait.load()) one_is_moving = true, std::this_thread::yield();
+    }
+    slow_to_move& operator=(slow_to_move&&) noexcept { return *this; }
+};
+
+TEST_CASE("a child that is forked in the middle of a send can close its copy") {
+    spsc_channel<slow_to_move> c(4);
+    moves_wait = true;
+    std::thread sender([&] {
+        slow_to_move message;
+        c.try_send(std::move(message));
+    });
+    while (!one_is_moving.load()) std::this_thread::yield();
+    CHECK(run_child(10, [&] {
+              c.close();
+              return c.closed() ? 0 : 1;
+          }) == 0);
+    moves_wait = false;
+    sender.join();
+    CHECK(c.depth() == 1);
+}
+
+TEST_CASE("times beyond the clock's: for ever, or already over") {
+    using days = std::chrono::duration<double, std::ratio<86400>>;
+    channel<int> c(1);
+    const auto waits = [&](auto time) {
+        std::optional<int> out;
+        std::thread sender([&] {
+            std::this_thread::sleep_for(2ms);
+            c.send(1);
+        });
+        const bool received = c.recv_for(out, time) == channel_status::ok;
+        sender.join();
+        return received;
+    };
+    CHECK(waits(std::chrono::hours::max()));
+    CHECK(waits(std::chrono::nanoseconds::max()));
+    CHECK(waits(days(1e300)));
+    CHECK(waits(days(std::numeric_limits<double>::infinity())));
+    std::optional<int> out;
+    CHECK(c.recv_for(out, std::chrono::hours::min()) == channel_status::timeout);
+    CHECK(c.recv_for(out, days(-std::numeric_limits<double>::infinity())) == channel_status::timeout);
+    CHECK(c.recv_for(out, 0s) == channel_status::timeout);
+}
+
+TEST_CASE("waking everybody ends, even if those who were woken come back at once") {
+    channel_detail::wait_queue queue;
+    std::vector<std::unique_ptr<watch>> watches;
+    int calls = 0;
+    std::function<void()> again = [&] {
+        if (++calls < 1000) watches.push_back(std::make_unique<watch>(queue, again, [] { return false; }));
+    };
+    for (int i = 0; i < 3; ++i) watches.push_back(std::make_unique<watch>(queue, again, [] { return false; }));
+    queue.notify_all();
+    CHECK(calls == 3);
+}

@@ -334,6 +334,45 @@ def test_timeouts_pass():
     assert channel.stats().recv_waits == 1 and channel.stats().send_waits == 1
 
 
+@pytest.mark.parametrize("timeout", [float("inf"), 1e308, 10**300, 1e18, 9.3e9, 1e9])
+def test_long_timeouts_wait(timeout):
+    channel = Channel()
+    assert run_threads(2, lambda i: channel.recv(timeout) if i else time.sleep(0.02) or channel.send(1), limit=10)[1] == 1
+    with pytest.raises(OverflowError):
+        channel.recv(10**400)
+
+
+def test_the_timeout_of_send_many_is_one_for_all():
+    channel = Channel(1)
+    slowly = threading.Thread(target=lambda: [(time.sleep(0.05), channel.try_recv(None)) for _ in range(20)])
+    slowly.start()
+    with pytest.raises(TimeoutError) as caught:
+        channel.send_many(range(30), timeout=0.2)
+    slowly.join()
+    assert caught.value.sent < 15
+
+
+def test_waiting_leaves_no_half_made_list_about():
+    child = run_child(
+        """
+        import channels, gc, threading, time
+
+        channel = channels.Channel()
+        waiting = threading.Thread(target=channel.recv_many)
+        waiting.start()
+        time.sleep(0.1)
+        for each in gc.get_objects():
+            if type(each) is list:
+                list(each)  # counts each item: one that is not there ends the process
+        channel.send(1)
+        waiting.join()
+        print("done")
+        """,
+        limit=20,
+    )
+    assert child.stdout == "done\n", child.stderr
+
+
 def test_send_many_and_recv_many():
     channel = Channel()
     assert channel.send_many([1, 2]) is None
@@ -438,6 +477,15 @@ def test_init_twice_and_never():
         Forgetful,
         lambda: Channel.__new__(Channel).recv(),
         lambda: len(Channel.__new__(Channel)) or Channel.recv(Channel.__new__(Channel)),
+        lambda: Channel.__new__(Channel).close(),
+        lambda: Channel.__new__(Channel).closed,
+        lambda: repr(Channel.__new__(Channel)),
+        lambda: select([Channel.__new__(Channel)]),
+        lambda: Broadcast.__new__(Broadcast).send(1),
+        lambda: channels.Subscription(Broadcast.__new__(Broadcast)),
+        lambda: channels.Subscription.__new__(channels.Subscription).close(),
+        lambda: Channel.close(Broadcast(1)),
+        lambda: Channel.close(None),
     ):
         with pytest.raises(TypeError):
             make()
@@ -958,6 +1006,62 @@ def test_closing_a_subscription_ends_a_wait_in_it():
 
     assert all(run_threads(2, work, limit=20))
     assert broadcast.subscriptions == 0
+
+
+def test_closing_a_subscription_wakes_whoever_waits_in_it_at_once():
+    """Not when its next look is due: the quickest of some rounds is far below that, and so is their median."""
+    waits = []
+    for i in range(11):
+        broadcast = Broadcast(1)
+        subscription, other = broadcast.subscribe(), broadcast.subscribe()
+        ended = []
+
+        def receive(source, ended=ended):
+            try:
+                source.recv()
+            except ChannelClosed:
+                ended.append(time.perf_counter())
+
+        threads = [threading.Thread(target=receive, args=(source,)) for source in (subscription, other)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.02 + 0.002 * i)
+        begin = time.perf_counter()
+        subscription.close()
+        threads[0].join()
+        assert threads[1].is_alive()  # woken too, and back to sleep
+        broadcast.close()
+        threads[1].join()
+        waits.append(ended[0] - begin)
+    assert sorted(waits)[5] < 0.005
+
+
+def test_watching_a_closed_subscription_says_so():
+    subscription = Broadcast(1).subscribe()
+    subscription.close()
+    with pytest.raises(ChannelClosed):
+        subscription._watch(True, print)
+
+
+def test_ctrl_c_while_a_task_is_woken_is_not_lost():
+    child = run_child(
+        """
+        import channels, time
+
+        def wake():
+            raise KeyboardInterrupt  # as a signal handler does that runs in the middle of this
+
+        channel = channels.Channel()
+        channel._watch(True, wake)
+        try:
+            channel.send(1)
+            time.sleep(1)
+        except KeyboardInterrupt:
+            print("seen", channel.recv())
+        """,
+        limit=20,
+    )
+    assert child.stdout == "seen 1\n", child.stderr
 
 
 def test_subscription_outlives_its_broadcast_variable():

@@ -7,7 +7,7 @@
 // Boost has spsc_queue, and this lesson spsc_channel.)
 //
 // Copy: this file and what channel.hpp names.   #include <tenfold/boost_store.hpp>   C++20, -pthread, Boost headers (Debian:
-// libboost-dev); clang also wants -latomic, for the 16-byte compare-and-swap.
+// libboost-dev). No -latomic: a queue of fixed size names its nodes by 16 bits and swaps 32.
 #pragma once
 
 #include <tenfold/channel.hpp>

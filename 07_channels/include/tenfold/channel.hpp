@@ -9,7 +9,8 @@
 // The capacity is exact; without one (or with tenfold::unbounded) a send never waits. After close() a send is refused, and
 // receivers get what is left, then "closed": nothing that a send accepted is lost, nothing is received twice. Messages are
 // moved, never copied. Every waiting call has a form with a deadline and a `stop` to ask.
-// A channel belongs to the process that made it: in a forked child waiting throws std::runtime_error.
+// A channel belongs to the process that made it: in a forked child waiting throws std::runtime_error. And it outlives every
+// call: a sender still looks for sleepers when its message has been received, so destroy it when the threads are joined.
 //
 // Copy: channel.hpp, channel_park.hpp, channel_wait.hpp, channel_store.hpp, channel_account.hpp, moodycamel_store.hpp,
 // spsc_ring.hpp, and moodycamel's concurrentqueue.h (Debian: libconcurrentqueue-dev).   #include <tenfold/channel.hpp>   C++20, -pthread
@@ -306,8 +307,10 @@ private:
     }
     template <class Rep, class Period>
     static channel_clock::time_point after(std::chrono::duration<Rep, Period> time) {
+        using seconds = std::chrono::duration<double>;
         const auto now = channel_clock::now();
-        if (std::chrono::duration<double>(time) > std::chrono::duration<double>(no_deadline - now)) return no_deadline;
+        if (time <= time.zero()) return now;  // before any conversion: the largest durations overflow in nanoseconds
+        if (!(seconds(time) < seconds(no_deadline - now) / 2)) return no_deadline;
         return now + std::chrono::duration_cast<channel_clock::duration>(time);
     }
 

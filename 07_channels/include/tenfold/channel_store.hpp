@@ -243,15 +243,16 @@ public:
         return {n, channel_status::ok};
     }
 
-    /// Any thread may call it; in the sender's own hands it never waits.
+    /// Any thread may call it; in the sender's own hands it never waits. In a forked child the sender is not there to finish.
     void close() {
         int open = 0;
         if (state_.compare_exchange_strong(open, closing, std::memory_order_acq_rel)) {
             channel_detail::heavy_fence();  // pairs with light_fence() in at_work: no sender starts unseen from here on
-            while (busy_.load(std::memory_order_acquire)) std::this_thread::yield();  // pairs with ~at_work: it has published
+            while (busy_.load(std::memory_order_acquire) && !home_.left())  // pairs with ~at_work: it has published
+                std::this_thread::yield();
             state_.store(closing | seal, std::memory_order_release);  // pairs with sealed(): the last message is in the ring
         } else {
-            while (!sealed()) std::this_thread::yield();
+            while (!sealed() && !home_.left()) std::this_thread::yield();
         }
     }
 
@@ -289,6 +290,7 @@ private:
     spsc_ring<T> ring_;
     alignas(128) std::atomic<bool> busy_{false};  // the sender's
     alignas(128) std::atomic<int> state_{0};  // written once or twice, read by both
+    channel_detail::home_process home_;
 };
 
 }  // namespace tenfold

@@ -319,6 +319,8 @@ private:
     TENFOLD_CHANNEL_COLD void wake(std::size_t count) {
         // In a forked child those who waited are not there, and new threads may have been given the stacks their nodes lie on.
         if (home_.left()) return;
+        // Those who wait now, not those who come back while we are at it: they look for themselves.
+        count = std::min(count, waiting_.load(std::memory_order_relaxed));  // not older than the look in notify()
         while (count-- > 0 && wake_first()) {
         }
     }
