@@ -289,7 +289,8 @@ H.-J. Boehm, "Can seqlocks get along with programming language memory models?", 
 The store-buffering litmus test: thread 1 does ``x = 1; r1 = y``, thread 2 ``y = 1; r2 = x``, at the same time.
 
 Whichever store comes first, the other thread's load should see it, unless a processor lets its load overtake its own store.
-x86 does, and so does every other kind of today. Only ``"seq_cst"`` forbids it.
+C++ allows that for ``"relaxed"`` and ``"acquire_release"``. x86 shows both; AArch64 shows it for the first, and for the second
+only where acquire loads become LDAPR. Portably only ``"seq_cst"`` forbids it.
 
 Parameters
 ----------

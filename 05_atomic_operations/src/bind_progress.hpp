@@ -109,9 +109,7 @@ public:
     progress_run& run() const noexcept { return *run_; }
     bool left_behind() const noexcept { return run_->left_behind(); }
     /// Known once the run has ended: until then the last steps may still be done.
-    bool cancelled() const {
-        return !left_behind() && run_->finished() && run_->cancelled() && run_->done() < run_->total();
-    }
+    bool cancelled() const { return !left_behind() && run_->finished() && run_->cancelled() && run_->done() < run_->total(); }
     void cancel() const {
         run_->cancel();
         if (::getpid() == process_) timer_->wake_all();  // in a fork nobody sleeps, and the mutex may be in somebody's hands
@@ -258,8 +256,7 @@ ValueError
 RuntimeError
     The process is a fork of the one that started the run, and the run had not ended then.
 )")
-        .def(
-            "cancel", &progress_handle::cancel, R"(
+        .def("cancel", &progress_handle::cancel, R"(
 Asks the threads to end; the steps that they are in are not counted. Does not wait, and may be called any number of times.
 )")
         .def(

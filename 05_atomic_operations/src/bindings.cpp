@@ -2,7 +2,7 @@
 // in the two bind_*.hpp. Nothing algorithmic: that is in include/tenfold, the conversions in boundary.hpp.
 //
 // A single operation keeps the GIL: it takes nanoseconds, a release and reacquire would cost more. All that takes a thread
-// count gives the GIL up. The objects need no GIL themselves: C++ threads and free-threaded Python may use them as they are.
+// count, or has to wait, gives the GIL up. The objects need no GIL themselves: C++ threads and free-threaded Python may use them as they are.
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
@@ -201,6 +201,15 @@ py::object or_none(const tenfold::stats_snapshot& state, Value value) {
     return state.empty() ? py::object(py::none()) : py::cast(value);
 }
 
+// Both try once, which takes nanoseconds. Who meets another writer gives the GIL up to wait.
+void record_one(atomic_stats& stats, whole<"value"> value) {
+    if (!stats.try_record(value)) released([&](auto) { stats.record(value); });
+}
+tenfold::stats_snapshot snapshot_of(const atomic_stats& stats) {
+    tenfold::stats_snapshot state;
+    return stats.try_snapshot(state) ? state : released([&](auto) { return stats.snapshot(); });
+}
+
 void record_batch(atomic_stats& stats, std::span<const int64_t> values, int num_threads) {
     released([&](auto stop) { tenfold::parallel_record(stats, values, num_threads, stop); });
 }
@@ -215,8 +224,7 @@ the other may see two states: :meth:`snapshot` reads all five at once. It cannot
 of one process.
 )");
     stats.def(py::init<>())
-        .def(
-            "record", [](atomic_stats& self, whole<"value"> value) { self.record(value); }, "value"_a, R"(
+        .def("record", &record_one, "value"_a, R"(
 Records one value.
 
 Raises
@@ -254,7 +262,7 @@ KeyboardInterrupt
             },
             "values"_a, py::kw_only(), "num_threads"_a = none)
         .def(
-            "count", [](const atomic_stats& self) { return self.snapshot().count; }, R"(
+            "count", [](const atomic_stats& self) { return snapshot_of(self).count; }, R"(
 How many values were recorded.
 
 Returns
@@ -262,7 +270,7 @@ Returns
 int
 )")
         .def(
-            "sum", [](const atomic_stats& self) { return self.snapshot().sum64(); }, R"(
+            "sum", [](const atomic_stats& self) { return snapshot_of(self).sum64(); }, R"(
 Their sum, kept in 128 bits.
 
 Returns
@@ -277,7 +285,7 @@ OverflowError
         .def(
             "mean",
             [](const atomic_stats& self) {
-                const auto state = self.snapshot();
+                const auto state = snapshot_of(self);
                 return or_none(state, state.mean());
             },
             R"(
@@ -291,7 +299,7 @@ float or None
         .def(
             "min",
             [](const atomic_stats& self) {
-                const auto state = self.snapshot();
+                const auto state = snapshot_of(self);
                 return or_none(state, state.min);
             },
             R"(
@@ -305,7 +313,7 @@ int or None
         .def(
             "max",
             [](const atomic_stats& self) {
-                const auto state = self.snapshot();
+                const auto state = snapshot_of(self);
                 return or_none(state, state.max);
             },
             R"(
@@ -319,7 +327,7 @@ int or None
         .def(
             "snapshot",
             [](const atomic_stats& self) {
-                const auto state = self.snapshot();
+                const auto state = snapshot_of(self);
                 return py::dict("count"_a = state.count, "sum"_a = exact_sum(state), "mean"_a = or_none(state, state.mean()),
                                 "min"_a = or_none(state, state.min), "max"_a = or_none(state, state.max));
             },
@@ -332,7 +340,7 @@ dict
     ``count``, ``sum`` (an int of any size), ``mean``, ``min``, ``max``; the last three are None when empty.
 )")
         .def(
-            "summary", [](const atomic_stats& self) { return to_string(self.snapshot()); }, R"(
+            "summary", [](const atomic_stats& self) { return to_string(snapshot_of(self)); }, R"(
 All five of one moment as text, zeros when empty.
 
 Returns
@@ -340,7 +348,7 @@ Returns
 str
     ``AtomicStats(count=C, sum=S, mean=M.2, min=m, max=M)``
 )")
-        .def("__repr__", [](const atomic_stats& self) { return to_string(self.snapshot()); });
+        .def("__repr__", [](const atomic_stats& self) { return to_string(snapshot_of(self)); });
     refuse_copies(stats, "AtomicStats", "pass on snapshot()");
 }
 
@@ -353,8 +361,9 @@ py::object or_none(const moments& of, Value value) {
 
 moments statistics_of(std::span<const double> values, int num_threads, const std::string& algorithm) {
     const bool textbook = choice<bool>(algorithm, "algorithm", {{"vectorized", false}, {"welford", true}});
-    return released(
-        [&](auto stop) { return textbook ? tenfold::welford(values, stop) : tenfold::parallel_moments(values, num_threads, stop); });
+    return released([&](auto stop) {
+        return textbook ? tenfold::welford(values, stop) : tenfold::parallel_moments(values, num_threads, stop);
+    });
 }
 
 void bind_statistics(py::module_& m) {

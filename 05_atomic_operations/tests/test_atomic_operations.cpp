@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -27,6 +28,10 @@
 #include <tenfold/single_writer.hpp>
 
 #include "tenfold_testing.hpp"
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
 
 #if defined(__SANITIZE_THREAD__)
 #define UNDER_TSAN 1
@@ -363,6 +368,52 @@ TEST_CASE("an endless count ends when stop says so, and stop is asked on the cal
     CHECK(counter.get() == after);
 }
 
+#if defined(__linux__)
+namespace {
+// Looks at this process's threads until so many of them are pinned to a core, for two seconds at most; then says "stop".
+struct watch_cores {
+    int wanted;
+    std::size_t* cores;  // how many different ones
+    int questions = 0;
+    bool operator()() {
+        std::set<int> seen;
+        int pinned = 0;
+        for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+            cpu_set_t allowed;
+            if (::sched_getaffinity(std::stoi(task.path().filename()), sizeof allowed, &allowed) != 0) continue;
+            if (CPU_COUNT(&allowed) != 1) continue;
+            ++pinned;
+            for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+                if (CPU_ISSET(cpu, &allowed)) seen.insert(cpu);
+        }
+        *cores = std::max(*cores, seen.size());
+        return pinned >= wanted || ++questions > 200;
+    }
+};
+}  // namespace
+
+TEST_CASE("measurements pin each thread to a core, parallel_increment does not") {
+    cpu_set_t allowed;
+    REQUIRE(::sched_getaffinity(0, sizeof allowed, &allowed) == 0);
+    if (CPU_COUNT(&allowed) < 2) return;
+    constexpr std::uint64_t endless = std::uint64_t{1} << 60;
+    std::size_t cores = 0;
+    const watch_cores watch{2, &cores};
+    CHECK_THROWS_AS(tenfold::race_counter(tenfold::counter_kind::relaxed, 2, endless, watch), tenfold::stopped);
+    CHECK(cores == 2);
+    cores = 0;
+    CHECK_THROWS_AS(tenfold::measure_false_sharing(endless, 2, tenfold::sharing::load_store, watch), tenfold::stopped);
+    CHECK(cores == 2);
+    cores = 0;
+    tenfold::atomic_counter counter;
+    CHECK_THROWS_AS(tenfold::parallel_increment(counter, 2, endless, watch_cores{2, &cores, 195}), tenfold::stopped);
+    CHECK(cores == 0);
+    cpu_set_t after;
+    REQUIRE(::sched_getaffinity(0, sizeof after, &after) == 0);
+    CHECK(CPU_EQUAL(&allowed, &after));  // the calling thread's are what they were
+}
+#endif
+
 TEST_CASE("the team: the lowest worker's exception, and its wish ends the others") {
     const int threads = GENERATE(1, 2, 4, 7);
     const auto team = [threads] {
@@ -408,7 +459,6 @@ TEST_CASE("progress: every unit once, the handle sees the end") {
         CHECK(run.done() == total);
         CHECK(run.fraction() == 1.0);
         CHECK(run.threads() == threads);
-        CHECK(run.counter()->get() == total);
         CHECK(std::all_of(units.begin(), units.end(), [](const auto& times) { return times == 1; }));
         run.wait();  // again: returns at once
     }
@@ -446,22 +496,20 @@ TEST_CASE("progress: the handle comes at once; cancel stops the count for good")
     CHECK(run.done() == after);
 }
 
-TEST_CASE("progress: destruction cancels and joins; handles move; the counter outlives both") {
+TEST_CASE("progress: destruction cancels and joins; handles move") {
     const int threads = GENERATE(1, 2, 4, 7);
-    std::shared_ptr<tenfold::atomic_counter> counter;
+    std::atomic<std::uint64_t> first{0}, second{0};
     {
-        auto run = tenfold::start_with_progress(most, threads);
-        counter = run.counter();
+        auto run = tenfold::start_with_progress(most, threads, [&](std::uint64_t) { ++first; });
         auto moved = std::move(run);
-        moved = tenfold::start_with_progress(most, threads);  // the first one ends here
-        const std::uint64_t after = counter->get();
+        moved = tenfold::start_with_progress(most, threads, [&](std::uint64_t) { ++second; });  // the first one ends here
+        const std::uint64_t after = first;
         std::this_thread::sleep_for(2ms);
-        CHECK(counter->get() == after);
-        counter = moved.counter();
+        CHECK(first == after);
     }
-    const std::uint64_t after = counter->get();
+    const std::uint64_t after = second;
     std::this_thread::sleep_for(2ms);
-    CHECK(counter->get() == after);
+    CHECK(second == after);
     static_assert(!std::is_copy_constructible_v<tenfold::progress_run>);
 }
 
@@ -476,6 +524,24 @@ TEST_CASE("progress: what the work throws ends the run and leaves wait") {
     CHECK(run.cancelled());
     CHECK(run.done() < 1'000'000'000);
     CHECK_THROWS_AS(tenfold::start_with_progress(1, 0), std::invalid_argument);
+}
+
+TEST_CASE("progress: work that says false ends its thread, uncounted") {
+    auto run = tenfold::start_with_progress(100, 1, [](std::uint64_t i) { return i < 30; });
+    run.wait();
+    CHECK(run.done() == 30);
+    CHECK_FALSE(run.cancelled());
+}
+
+TEST_CASE("progress: the longest times do not overflow") {
+    auto run = tenfold::start_with_progress(20, 1, [](std::uint64_t) { std::this_thread::sleep_for(1ms); });
+    CHECK(run.wait_for(std::chrono::hours::max()));
+    CHECK(run.done() == 20);
+    auto again = tenfold::start_with_progress(20, 1, [](std::uint64_t) { std::this_thread::sleep_for(1ms); });
+    CHECK_FALSE(again.wait_for(std::chrono::hours::min()));
+    CHECK(again.wait_for(std::chrono::nanoseconds::max()));
+    CHECK(again.done() == 20);
+    CHECK(again.wait_for(std::chrono::duration<double>(std::numeric_limits<double>::infinity())));
 }
 
 TEST_CASE("progress: stop leaves wait, the run goes on; many may wait at once") {
@@ -502,6 +568,11 @@ TEST_CASE("progress: a forked child can look, is refused a wait, and destroys th
         try {
             run->wait();
             return 2;
+        } catch (const std::runtime_error&) {
+        }
+        try {
+            static_cast<void>(run->finished());
+            return 4;
         } catch (const std::runtime_error&) {
         }
         run.reset();

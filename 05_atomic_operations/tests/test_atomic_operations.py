@@ -7,7 +7,9 @@ import gc
 import math
 import os
 import pickle
+import shutil
 import statistics as textbook
+import subprocess
 import sys
 import threading
 import time
@@ -261,6 +263,23 @@ def test_mean_is_rounded_once():
             assert stats.mean() == float(Fraction(sum(values), len(values)))
 
 
+def test_summary_in_every_locale(tmp_path):
+    if not shutil.which("localedef"):
+        pytest.skip("no localedef to make a locale with")
+    made = subprocess.run(["localedef", "-c", "-i", "de_DE", "-f", "UTF-8", str(tmp_path / "de_DE.UTF-8")], capture_output=True)
+    if not (tmp_path / "de_DE.UTF-8").is_dir():
+        pytest.skip(f"no German locale: {made.stderr.decode(errors='replace')}")
+    child = run_child(f"""
+        import os
+        os.environ["LOCPATH"] = {str(tmp_path)!r}
+        import locale, atomic_operations as ao
+        locale.setlocale(locale.LC_ALL, "de_DE.UTF-8")
+        stats = ao.AtomicStats(); stats.parallel_record([1, 2])
+        print(locale.localeconv()["decimal_point"], stats.summary())
+    """)
+    assert child.stdout == ", AtomicStats(count=2, sum=3, mean=1.50, min=1, max=2)\n", child.stdout + child.stderr
+
+
 def test_the_sum_comes_back_into_range():
     stats = ao.AtomicStats()
     stats.parallel_record([2**63 - 1, 1])
@@ -512,7 +531,6 @@ def test_start_with_progress(total, threads):
     assert isinstance(run, ao.Progress) and run.total == total
     assert run.wait() is True and run.poll() is True
     assert (run.done, run.fraction, run.cancelled) == (total, 1.0, False)
-    assert isinstance(run.counter, ao.AtomicCounter) and run.counter.get() == total
     assert repr(run) == f"Progress(done={total}, total={total}, ended)"
     assert run.wait(0) and run.wait(timeout=math.inf)
     run.cancel()
@@ -553,11 +571,113 @@ def test_with_cancels_on_an_exception():
     assert run.poll() and run.done == 1000 and not run.cancelled
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted in /proc")
 def test_a_dropped_run_ends():
-    counter = ao.start_with_progress(10**15, 2).counter  # the run is gone, joined; its counter stays
-    before = counter.get()
-    time.sleep(0.02)
-    assert counter.get() == before
+    before = set(os.listdir("/proc/self/task"))
+    run = ao.start_with_progress(10**15, 2)
+    assert len(set(os.listdir("/proc/self/task")) - before) == 2
+    del run  # joined
+    assert not set(os.listdir("/proc/self/task")) - before
+
+
+def test_nobody_else_counts_the_steps():
+    run = ao.start_with_progress(10, 1, seconds_per_step=1)
+    assert not hasattr(run, "counter")  # an AtomicCounter has set()
+    for name in ("done", "total", "fraction"):
+        with pytest.raises(AttributeError):
+            setattr(run, name, 99)
+    assert 0 <= run.fraction <= 1
+
+
+def test_cancelled_never_turns_back():
+    for _ in range(200):
+        run = ao.start_with_progress(3, 2)
+        run.cancel()
+        early = run.cancelled
+        assert run.wait()
+        assert run.cancelled == (run.done < 3) and not (early and not run.cancelled)
+    run = ao.start_with_progress(2, 1, seconds_per_step=0.3)
+    assert run.cancelled is False
+
+
+@pytest.mark.parametrize("end", ["del run", "run.cancel(); run.wait()", "run.__exit__(ValueError, ValueError(), None)"])
+def test_a_step_ends_with_its_run(end):
+    run = ao.start_with_progress(10, 2, seconds_per_step=1)
+    time.sleep(0.05)
+    begin = time.perf_counter()
+    scope = {"run": run}
+    if end == "del run":
+        del run, scope
+    else:
+        exec(end, scope)
+        assert run.poll() and run.done == 0 and run.cancelled
+    assert time.perf_counter() - begin < 0.5
+
+
+def test_ctrl_c_in_a_with_block_ends_the_run():
+    child = interrupt_child("""
+        import atomic_operations as ao
+        print("ready")
+        try:
+            with ao.start_with_progress(100, 2, seconds_per_step=1) as run:
+                pass
+        except KeyboardInterrupt:
+            print("interrupted", run.poll(), run.cancelled)
+    """)
+    assert child.stdout == "interrupted True True\n", child.stderr
+
+
+def refuse_the_second_thread(code):
+    """Runs the code where one thread fits into the memory that is allowed, and not two."""
+    return run_child(
+        """
+        import ctypes, resource, sys, threading, time, atomic_operations as ao
+        libc = ctypes.CDLL(None)
+        ticks, stop = [], threading.Event()
+        def tick():
+            while not stop.is_set():
+                ticks.append(time.perf_counter())
+                time.sleep(0.005)
+        ticker = threading.Thread(target=tick)
+        ticker.start()
+        attributes = ctypes.create_string_buffer(128)
+        libc.pthread_attr_init(attributes)
+        libc.pthread_attr_setstacksize(attributes, ctypes.c_size_t(1 << 30))
+        if libc.pthread_setattr_default_np(attributes):
+            sys.exit("no default stack size")
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (7 << 28),) * 2)
+        """
+        + code
+        + """
+        stop.set()
+        ticker.join()
+        """
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets glibc's default stack size")
+def test_aba_without_a_second_thread():
+    child = refuse_the_second_thread("""
+        try:
+            ao.demonstrate_aba()
+        except RuntimeError as error:
+            print("refused")
+    """)
+    assert (child.returncode, child.stdout) == (0, "refused\n"), child.stdout + child.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets glibc's default stack size")
+def test_a_run_without_a_second_thread():
+    child = refuse_the_second_thread("""
+        try:
+            ao.start_with_progress(100, 2, seconds_per_step=1)
+        except RuntimeError as error:
+            print("refused")
+        # The first thread may have begun a step by then: it is joined, and others go on meanwhile.
+        print(max(b - a for a, b in zip(ticks, ticks[1:] + [time.perf_counter()])) < 0.4)
+    """)
+    assert (child.returncode, child.stdout) == (0, "refused\nTrue\n"), child.stdout + child.stderr
 
 
 def test_progress_from_many_threads():
@@ -613,6 +733,38 @@ def test_await():
         assert await run == 100  # again, after the end
         results = await asyncio.gather(*(ao.start_with_progress(n, 2, seconds_per_step=0.001) for n in (0, 5, 20)))
         assert results == [0, 5, 20]
+
+    asyncio.run(main())
+
+
+def test_async_with():
+    async def main():
+        ticks = 0
+
+        async def ticking():
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.002)
+                ticks += 1
+
+        other = asyncio.create_task(ticking())
+        async with ao.start_with_progress(50, 2, seconds_per_step=0.002) as run:
+            assert type(run) is ao.Progress and not run.poll()
+        assert run.poll() and run.done == 50 and ticks >= 3  # the loop went on while the block waited
+        with pytest.raises(LookupError):
+            async with ao.start_with_progress(10, 2, seconds_per_step=1) as run:
+                raise LookupError
+        assert run.poll() and run.cancelled
+
+        async def waiting(run):
+            async with run:
+                pass
+
+        run = ao.start_with_progress(10**15, 2)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(waiting(run), 0.02)
+        assert run.poll() and run.cancelled
+        other.cancel()
 
     asyncio.run(main())
 
@@ -933,7 +1085,7 @@ def test_ctrl_c(call):
     child = interrupt_child(f"""
         import asyncio, time, atomic_operations as ao
         async def awaiting():
-            with ao.start_with_progress(2**63 - 1, 2) as run:
+            async with ao.start_with_progress(2**63 - 1, 2) as run:
                 await run
         print("ready")
         try:
@@ -942,6 +1094,20 @@ def test_ctrl_c(call):
             print("interrupted")
     """)
     assert child.stdout == "interrupted\n", child.stderr
+
+
+def test_ctrl_c_in_the_textbook_loop():
+    child = interrupt_child("""
+        import time, numpy as np, atomic_operations as ao
+        zeros = np.zeros(2**30)  # all of it one page
+        print("ready")
+        begin = time.perf_counter()
+        try:
+            ao.statistics(zeros, algorithm="welford")
+        except KeyboardInterrupt:
+            print("interrupted", time.perf_counter() - begin < 2)
+    """)
+    assert child.stdout == "interrupted True\n", child.stderr
 
 
 def test_ctrl_c_keeps_what_was_counted():
@@ -1006,17 +1172,17 @@ def test_fork_with_a_run_going_on():
             async def awaiting():
                 await run
             refused = 0
-            for call in (run.wait, lambda: run.wait(0.1), lambda: asyncio.run(awaiting())):
+            for call in (run.wait, lambda: run.wait(0.1), lambda: asyncio.run(awaiting()), run.poll, run.poll):
+                run.cancel()
                 try:
                     call()
                 except RuntimeError:
                     refused += 1
-            run.cancel()
-            repr(run)
+            assert "left in the parent" in repr(run) and not run.cancelled
             assert ao.start_with_progress(100, 2).wait()
             assert ao.statistics([1.0] * 100_000, num_threads=2).mean == 1.0
             del run  # joins no threads: they are not here
-            os._exit(0 if refused == 3 else 1)
+            os._exit(0 if refused == 5 else 1)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         before = run.done
         while run.done == before:  # it goes on here

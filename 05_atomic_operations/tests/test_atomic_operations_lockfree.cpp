@@ -19,6 +19,10 @@
 
 #include "tenfold_testing.hpp"
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 // Boost.Lockfree's nodes are plain memory: a slow pop may read one that another thread is filling again, finds its tag outdated
 // and throws away what it read. In the C++ model that is a data race, and ThreadSanitizer says so. Nothing of ours is hidden:
 // what the tests hand from thread to thread is checked all the same.
@@ -133,6 +137,39 @@ struct liar {
     }
 };
 }  // namespace
+
+#if defined(__linux__)
+namespace {
+// A container that looks where its callers may run: items are its own business.
+struct watched {
+    tenfold::lockfree_queue inner{64};
+    std::atomic<int> free{0};
+    static thread_local int cores;
+    void look() {
+        cpu_set_t allowed;
+        if (cores == 0 && ::sched_getaffinity(0, sizeof allowed, &allowed) == 0) cores = CPU_COUNT(&allowed);
+        free += cores != 1;
+    }
+    bool push(std::int64_t item) {
+        look();
+        return inner.push(item);
+    }
+    std::optional<std::int64_t> pop() {
+        look();
+        return inner.pop();
+    }
+};
+thread_local int watched::cores = 0;
+}  // namespace
+
+TEST_CASE("transfer: every thread stays on one core") {
+    const int side = GENERATE(1, 3);
+    watched container;
+    const auto result = tenfold::transfer(container, side, side, 1'000);
+    CHECK(result.lost == 0);
+    CHECK(container.free == 0);
+}
+#endif
 
 TEST_CASE("transfer notices what is lost and what comes twice") {
     liar container;

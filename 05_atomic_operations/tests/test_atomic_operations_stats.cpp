@@ -205,6 +205,7 @@ TEST_CASE("seqlock, stats: forked while a writer was inside: the child gets an e
     });
     while (!inside) std::this_thread::yield();
     const int code = tenfold_testing::run_child(10, [&] {
+        const auto begin = std::chrono::steady_clock::now();
         int refused = 0;
         try {
             lock.load();
@@ -216,14 +217,43 @@ TEST_CASE("seqlock, stats: forked while a writer was inside: the child gets an e
         } catch (const std::runtime_error&) {
             ++refused;
         }
-        return refused == 2 ? 7 : 1;
+        const bool at_once = std::chrono::steady_clock::now() - begin < std::chrono::milliseconds(500);
+        return refused == 2 && at_once ? 7 : 1;
     });
     leave = true;
+    CHECK(code == 7);
+}
+
+TEST_CASE("seqlock: in a child, a writer that is there is waited for, however long it takes") {
+    tenfold::seqlock<long> lock(7);
+    lock.store(8);
+    const int code = tenfold_testing::run_child(20, [&] {
+        std::atomic<bool> inside{false};
+        std::jthread writer([&] {
+            lock.update([&](long& value) {
+                inside = true;
+                std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+                value = 9;
+            });
+        });
+        while (!inside) std::this_thread::yield();
+        return lock.load() == 9 && lock.version() == 2 ? 7 : 1;
+    });
     CHECK(code == 7);
 }
 #endif
 
 // ---- AtomicStats
+
+TEST_CASE("stats: one try records, or not") {
+    tenfold::atomic_stats stats;
+    std::uint64_t recorded = 0;
+    for (int i = 0; i < 100; ++i) recorded += stats.try_record(2);
+    tenfold::stats_snapshot state;
+    while (!stats.try_snapshot(state)) continue;
+    CHECK(recorded > 0);  // compare_exchange_weak may fail for nothing
+    CHECK(same(state, {recorded, int128{2} * recorded, 2, 2}));
+}
 
 TEST_CASE("stats: empty, one value, text, limits") {
     tenfold::atomic_stats stats;
@@ -437,6 +467,18 @@ TEST_CASE("moments: every length and level against two passes in long double") {
             REQUIRE(close(tenfold::vector_moments(part, level), expected, 1e-9));
         REQUIRE(close(tenfold::welford(part), expected, 1e-8));
     }
+}
+
+TEST_CASE("moments: Welford's loops can be stopped, both of them") {
+    std::vector<double> values(300'000, 1.0);
+    int asked = 0;
+    CHECK(tenfold::welford(values, [&] { return ++asked, false; }).mean == 1.0);
+    CHECK(asked == 5);
+    CHECK_THROWS_AS(tenfold::welford(values, [] { return true; }), tenfold::stopped);
+    values[0] = infinity;
+    asked = 0;
+    CHECK_THROWS_AS(tenfold::welford(values, [&] { return ++asked == 8; }), tenfold::stopped);
+    CHECK(asked == 8);
 }
 
 TEST_CASE("moments: an offset of 1e9 does not cancel") {

@@ -88,9 +88,9 @@ sharing_result measure_false_sharing(std::uint64_t increments, int threads, shar
     if (threads < 1) throw std::invalid_argument("threads must be >= 1");
     constexpr std::size_t padded = atomic_detail::line_bytes / sizeof(std::uint64_t);
     const auto seconds = [&](std::size_t distance) {
-        return atomic_detail::least_disturbed(threads, [&] {
-                   return atomic_detail::race_cells(distance, threads, increments, how, stop);
-               }).seconds;
+        return atomic_detail::least_disturbed(
+                   threads, [&] { return atomic_detail::race_cells(distance, threads, increments, how, stop); })
+            .seconds;
     };
     sharing_result best{std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity()};
     for (int round = 0; round < std::max(rounds, 1); ++round) {

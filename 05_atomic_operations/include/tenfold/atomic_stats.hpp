@@ -8,7 +8,7 @@
 // - record(): one value. record_all(), parallel_record(): a batch, summed up first with SIMD, then published in one step:
 //   a reader sees all of it or nothing of it, and so does an interrupted call;
 // - the sum has 128 bits: 2^64 values of any size fit, so nothing ever overflows but the conversion to 64 bits, which says so;
-// - a process forked while another thread was recording: waiting for that lock ends with std::runtime_error after a second.
+// - a process forked while another thread was recording: whoever meets that thread's lock gets std::runtime_error at once.
 //
 // Copy: this file, seqlock.hpp, simd_level.hpp and atomic_team.hpp.   #include <tenfold/atomic_stats.hpp>   C++20, GCC or Clang
 // on a 64-bit platform; link the platform's threads library (-pthread).
@@ -85,7 +85,8 @@ inline std::string to_string(int128 value) {
 /// `AtomicStats(count=2, sum=5, mean=2.50, min=1, max=4)`; zeros when empty.
 inline std::string to_string(const stats_snapshot& stats) {
     char digits[64];  // not printf: its decimal point depends on the locale
-    const auto end = std::to_chars(digits, digits + sizeof digits, stats.empty() ? 0.0 : stats.mean(), std::chars_format::fixed, 2);
+    const auto end =
+        std::to_chars(digits, digits + sizeof digits, stats.empty() ? 0.0 : stats.mean(), std::chars_format::fixed, 2);
     const std::string mean(digits, end.ptr);
     const stats_snapshot& shown = stats.empty() ? stats_snapshot{} : stats;
     return "AtomicStats(count=" + std::to_string(shown.count) + ", sum=" + to_string(shown.sum) + ", mean=" + mean +
@@ -169,6 +170,14 @@ public:
     /// One value, from any thread.
     void record(std::int64_t value) { publish({1, value, value, value}); }
 
+    /// The same, or false and nothing: another thread is at this shard, and record() would wait for it.
+    bool try_record(std::int64_t value) {
+        shard& mine = shards_[thread_index() & (size_ - 1)];
+        if (!mine.version.try_lock()) return false;
+        mine.add({1, value, value, value});
+        return true;
+    }
+
     /// A batch that appears at once.
     void record_all(std::span<const std::int64_t> values) { publish(summarise(values)); }
 
@@ -176,11 +185,8 @@ public:
     void publish(const stats_snapshot& batch) {
         if (batch.count == 0) return;
         shard& mine = shards_[thread_index() & (size_ - 1)];
-        mine.version.lock(birthplace_);
-        stats_snapshot now = mine.read(std::memory_order_relaxed);  // no other writer is inside
-        now.merge(batch);
-        mine.write(now);
-        mine.version.unlock();
+        mine.version.lock();
+        mine.add(batch);
     }
 
     /// Everything recorded before the call began, perhaps some of what is being recorded meanwhile, every record and batch whole.
@@ -189,6 +195,21 @@ public:
         for (int attempt = 0; attempt < 16; ++attempt)
             if (try_snapshot(all)) return all;
         return locked_snapshot();
+    }
+    /// One try: false when a writer was there, and then `all` is a mixture, to be thrown away.
+    bool try_snapshot(stats_snapshot& all) const {
+        all = {};
+        std::uint64_t small[32];
+        std::unique_ptr<std::uint64_t[]> large;
+        std::uint64_t* const seen = size_ <= 32 ? small : (large = std::make_unique<std::uint64_t[]>(size_)).get();
+        for (unsigned i = 0; i < size_; ++i) {
+            seen[i] = shards_[i].version.current();
+            if (seen[i] & 1) return false;
+            all.merge(shards_[i].read(atomic_detail::word_load));
+        }
+        for (unsigned i = 0; i < size_; ++i)
+            if (!shards_[i].version.unchanged(seen[i])) return false;
+        return true;
     }
 
 private:
@@ -210,6 +231,13 @@ private:
             min.store(now.min, order);
             max.store(now.max, order);
         }
+        // For the holder of `version`; opens it.
+        void add(const stats_snapshot& batch) noexcept {
+            stats_snapshot now = read(std::memory_order_relaxed);  // no other writer is inside
+            now.merge(batch);
+            write(now);
+            version.unlock();
+        }
     };
 
     static unsigned thread_index() noexcept {
@@ -217,21 +245,6 @@ private:
         static constinit thread_local unsigned mine = ~0u;
         if (mine == ~0u) mine = next.fetch_add(1, std::memory_order_relaxed) & 0x7fffffff;  // any number will do
         return mine;
-    }
-
-    bool try_snapshot(stats_snapshot& all) const {
-        all = {};
-        std::uint64_t small[32];
-        std::unique_ptr<std::uint64_t[]> large;
-        std::uint64_t* const seen = size_ <= 32 ? small : (large = std::make_unique<std::uint64_t[]>(size_)).get();
-        for (unsigned i = 0; i < size_; ++i) {
-            seen[i] = shards_[i].version.current();
-            if (seen[i] & 1) return false;
-            all.merge(shards_[i].read(atomic_detail::word_load));
-        }
-        for (unsigned i = 0; i < size_; ++i)
-            if (!shards_[i].version.unchanged(seen[i])) return false;
-        return true;
     }
 
     // Shards are locked in order, and a writer never holds more than one: no circle can form.
@@ -243,7 +256,7 @@ private:
                 while (held != 0) shards[--held].version.unlock();
             }
         } locks{shards_.get()};
-        for (; locks.held < size_; ++locks.held) shards_[locks.held].version.lock(birthplace_);
+        for (; locks.held < size_; ++locks.held) shards_[locks.held].version.lock();
         stats_snapshot all;
         for (unsigned i = 0; i < size_; ++i) all.merge(shards_[i].read(std::memory_order_relaxed));
         return all;
@@ -251,7 +264,6 @@ private:
 
     const unsigned size_;  // a power of two
     const std::unique_ptr<shard[]> shards_;
-    const long birthplace_ = atomic_detail::process_number();
 };
 
 /// Records all values or, stopped or failing, none: the threads sum up parts, the calling thread publishes them in one step.

@@ -230,8 +230,8 @@ double race(int threads, std::uint64_t increments, Stop& stop) {
 /// Each of `threads` threads increments `increments` times. Stopped: tenfold::stopped, and what was counted stays counted.
 template <class Counter, class Stop = never_stop>
 void parallel_increment(Counter& counter, int threads, std::uint64_t increments, Stop stop = {}) {
-    atomic_detail::count_together(threads, increments, [&counter]() -> Counter& { return counter; }, stop,
-                                  [](int) { return -1; });
+    atomic_detail::count_together(
+        threads, increments, [&counter]() -> Counter& { return counter; }, stop, [](int) { return -1; });
 }
 
 /// Seconds for `threads` threads, each pinned to a core (Linux), to increment a new counter of that kind `increments` times each,

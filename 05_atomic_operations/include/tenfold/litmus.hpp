@@ -2,8 +2,9 @@
 //
 // Why: "memory order" stays a theory until your own machine shows it. Store buffering, the heart of Dekker's lock:
 //     thread 1: x = 1; r1 = y;          thread 2: y = 1; r2 = x;          (x and y are 0 before)
-// Whichever line runs first, one of the two must see the other's 1. Yet with relaxed, and with release and acquire, x86 and ARM
-// both give r1 == r2 == 0: a store waits in the core's store buffer while the load after it goes ahead. Only seq_cst forbids it.
+// Whichever line runs first, one of the two must see the other's 1. Yet C++ allows r1 == r2 == 0 for relaxed and for release and
+// acquire: a store waits in the core's store buffer while the load after it goes ahead. x86 shows both; AArch64 shows it for
+// relaxed, and for release and acquire only where acquire loads become LDAPR. Portably only seq_cst forbids it.
 // Message passing: data = 1; flag = 1 against "flag seen: is the data there?". Release and acquire guarantee that it is. With
 // relaxed, ARM may show the flag without the data; x86 hardware does not (it never reorders two stores, or two loads).
 //

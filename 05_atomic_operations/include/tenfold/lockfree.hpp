@@ -13,7 +13,7 @@
 // - Items must be trivially copyable, so no py::object: lesson 07 shows channels for those.
 //
 // Copy: this file and atomic_team.hpp.   #include <tenfold/lockfree.hpp>   C++20, Boost >= 1.74 (headers only); link the
-// platform's threads library (-pthread), and with Clang also libatomic (-latomic).
+// platform's threads library (-pthread).
 #pragma once
 
 #include <algorithm>
@@ -78,7 +78,7 @@ using lockfree_spsc = atomic_detail::lockfree_container<boost::lockfree::spsc_qu
 
 struct transfer_result {
     double seconds = 0;  // from the common start to the last thread's end; checking comes after
-    long disturbed = 0;  // how often the system took a core away from one of the threads meanwhile: of two times, trust the lesser
+    long disturbed = 0;  // how often the system took a core from one of the threads meanwhile: trust the least disturbed
     std::uint64_t sent = 0, received = 0;
     std::uint64_t duplicates = 0, lost = 0;
     bool fifo_per_producer = true;  // every consumer saw each producer's items in the order of their pushes
@@ -127,7 +127,10 @@ transfer_result transfer(Container& container, int producers, int consumers, std
             }
         },
         stop,
-        [&](int thread) { return enough ? thread : thread < producers ? 2 * thread : 2 * (thread - producers) + 1; });
+        [&](int thread) {
+            if (enough) return thread;
+            return thread < producers ? 2 * thread : 2 * (thread - producers) + 1;
+        });
     result.seconds = time.seconds;
     result.disturbed = time.disturbed;
 

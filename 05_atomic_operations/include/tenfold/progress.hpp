@@ -73,7 +73,8 @@ struct progress_state {
                     } else {
                         work(i);
                     }
-                    done.fetch_add(1, std::memory_order_release);  // pairs with done(): who sees the count sees what the unit wrote
+                    // Release pairs with the acquire in progress_run::done(): who sees the count sees what the unit wrote.
+                    done.fetch_add(1, std::memory_order_release);
                 }
             }
         } catch (...) {
@@ -125,9 +126,9 @@ public:
     bool wait_for(std::chrono::duration<Rep, Period> limit) {
         if (!finished()) {
             // Thirty years are enough, and now + limit must not overflow.
-            constexpr std::chrono::duration<double> most(1e9);
-            const std::chrono::duration<double> wanted(limit);
-            const auto time = std::chrono::duration_cast<std::chrono::nanoseconds>(wanted < most ? wanted : most);
+            constexpr std::chrono::duration<double> least(0), most(1e9);
+            const std::chrono::duration<double> wanted = limit, held = wanted > most ? most : wanted > least ? wanted : least;
+            const auto time = std::chrono::duration_cast<std::chrono::nanoseconds>(held);
             std::unique_lock lock(state_->mutex);
             if (!state_->ended.wait_for(lock, time, [this] { return none_works(); })) return false;
         }

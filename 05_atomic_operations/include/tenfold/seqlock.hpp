@@ -6,8 +6,8 @@
 //
 // The usual seqlock is a data race in the C++ model (readers copy what is being written). Here the words are atomics, after
 // H.-J. Boehm, "Can seqlocks get along with programming language memory models?" (MSPC 2012).
-// One hazard is left: a process forked while another thread was writing has a lock that nobody opens. Waiting for it ends with
-// std::runtime_error after a second.
+// One hazard is left: a process forked while another thread was writing has a lock that nobody opens. The lock tells that it was
+// taken before the fork, and whoever meets it there gets std::runtime_error at once.
 //
 // Copy: this file and atomic_team.hpp.   #include <tenfold/seqlock.hpp>   C++20; link the platform's threads library (-pthread).
 #pragma once
@@ -25,7 +25,7 @@
 #include "tenfold/atomic_team.hpp"
 
 #if defined(__unix__) || defined(__APPLE__)
-#include <unistd.h>
+#include <pthread.h>
 #endif
 
 // ThreadSanitizer does not model fences. Under it the words themselves carry the order (Boehm's fence-free form: release
@@ -47,44 +47,22 @@ namespace atomic_detail {
 inline constexpr std::memory_order word_load = TENFOLD_SEQLOCK_FENCES ? std::memory_order_relaxed : std::memory_order_acquire;
 inline constexpr std::memory_order word_store = TENFOLD_SEQLOCK_FENCES ? std::memory_order_relaxed : std::memory_order_release;
 
-inline long process_number() noexcept {
+// How often this process and its ancestors were forked, as far as the handler below was there to see it. (Not getpid(): that is a
+// system call, and would cost more than all the rest.)
+inline std::atomic<std::uint64_t> forks{0};
 #if defined(__unix__) || defined(__APPLE__)
-    return static_cast<long>(::getpid());
-#else
-    return 0;
+// Relaxed: a child has one thread when it is counted.
+inline const int forks_watched = ::pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
 #endif
-}
 
-// Waiting for whoever holds a sequence: a handful of stores, unless that thread has lost its core, or was left behind by fork().
-class patience {
-public:
-    explicit patience(long birthplace) noexcept : birthplace_(birthplace) {}
-
-    void operator()() {
-        if (++calls_ < 4096) return wait_();
-        std::this_thread::sleep_for(std::chrono::microseconds(50));
-        if (calls_ % 64 != 0 || process_number() == birthplace_) return;
-        const auto now = std::chrono::steady_clock::now();
-        if (calls_ < 4096 + 65) give_up_ = now + std::chrono::seconds(1);
-        if (now > give_up_)
-            throw std::runtime_error(
-                "another thread was writing this object when fork() copied it: make a new one in the child");
-    }
-
-private:
-    long birthplace_;
-    unsigned calls_ = 0;
-    short_wait wait_;
-    std::chrono::steady_clock::time_point give_up_ = std::chrono::steady_clock::time_point::max();
-};
-
-// The version: odd while a writer is inside.
+// The version: even, and two more after each write; while a writer is inside, the number of forks before it came, and an odd bit.
 class sequence {
 public:
     // Acquire pairs with the release in unlock(): this writer sees what the one before wrote.
     bool try_lock() noexcept {
         std::uint64_t seen = value_.load(std::memory_order_relaxed);
-        if (seen & 1 || !value_.compare_exchange_weak(seen, seen + 1, std::memory_order_acquire, std::memory_order_relaxed))
+        const std::uint64_t mine = forks.load(std::memory_order_relaxed) << 1 | 1;
+        if (seen & 1 || !value_.compare_exchange_weak(seen, mine, std::memory_order_acquire, std::memory_order_relaxed))
             return false;
 #if TENFOLD_SEQLOCK_FENCES
         // Pairs with the fence in unchanged(): who reads a word stored after this also sees that the version is odd.
@@ -92,14 +70,13 @@ public:
 #endif
         return true;
     }
-    void lock(long birthplace) {
-        if (try_lock()) return;
-        patience wait(birthplace);
-        do wait();
-        while (!try_lock());
-    }
+    void lock();
     // Release pairs with the acquire in current(): who sees this version sees all words of it.
-    void unlock() noexcept { value_.store(value_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+    void unlock() noexcept {
+        const std::uint64_t next = writes_.load(std::memory_order_relaxed) + 1;  // relaxed: only the writer inside changes it
+        writes_.store(next, std::memory_order_relaxed);
+        value_.store(2 * next, std::memory_order_release);
+    }
 
     std::uint64_t current() const noexcept { return value_.load(std::memory_order_acquire); }
     // After the words were read: are they all of version `seen`?
@@ -111,9 +88,43 @@ public:
         return value_.load(std::memory_order_relaxed) == seen;
     }
 
+    std::uint64_t writes() const noexcept { return writes_.load(std::memory_order_relaxed); }
+    // A writer that is not in this process: it stayed behind when fork() copied it, and will never leave.
+    bool left_behind() const noexcept {
+        const std::uint64_t seen = current();
+        return seen & 1 && seen >> 1 != forks.load(std::memory_order_relaxed);
+    }
+
 private:
     std::atomic<std::uint64_t> value_{0};
+    std::atomic<std::uint64_t> writes_{0};
 };
+
+// Waiting for whoever holds a sequence: a handful of stores, unless that thread has lost its core, or was left behind by fork().
+class patience {
+public:
+    explicit patience(const sequence& held) noexcept : held_(held) {}
+
+    void operator()() {
+        if (held_.left_behind())
+            throw std::runtime_error(
+                "another thread was writing this object when fork() copied it: make a new one in the child");
+        if (++calls_ < 4096) return wait_();
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+
+private:
+    const sequence& held_;
+    unsigned calls_ = 0;
+    short_wait wait_;
+};
+
+inline void sequence::lock() {
+    if (try_lock()) return;
+    patience wait(*this);
+    do wait();
+    while (!try_lock());
+}
 
 }  // namespace atomic_detail
 
@@ -137,14 +148,14 @@ public:
     T load() const {
         T value;
         if (try_load(value)) return value;
-        atomic_detail::patience wait(birthplace_);
+        atomic_detail::patience wait(sequence_);
         do wait();
         while (!try_load(value));
         return value;
     }
 
     void store(const T& value) {
-        sequence_.lock(birthplace_);
+        sequence_.lock();
         write(value);
         sequence_.unlock();
     }
@@ -152,7 +163,7 @@ public:
     /// change(value) edits the value while other writers wait. Keep it short; if it throws, nothing has changed.
     template <class Change>
     void update(Change change) {
-        sequence_.lock(birthplace_);
+        sequence_.lock();
         const struct unlock {  // also when change() throws: the words are written last
             atomic_detail::sequence& sequence;
             ~unlock() { sequence.unlock(); }
@@ -167,7 +178,7 @@ public:
     }
 
     /// How many writes have finished.
-    std::uint64_t version() const noexcept { return sequence_.current() / 2; }
+    std::uint64_t version() const noexcept { return sequence_.writes(); }
 
 private:
     static constexpr std::size_t words = (sizeof(T) + 7) / 8;
@@ -188,7 +199,6 @@ private:
 
     alignas(atomic_detail::line_bytes) atomic_detail::sequence sequence_;
     std::array<std::atomic<std::uint64_t>, words> words_{};
-    const long birthplace_ = atomic_detail::process_number();
 };
 
 }  // namespace tenfold

@@ -86,17 +86,14 @@ struct moments {
 /// Welford's loop, value by value: the oracle, and what the other is measured against. `stop` is asked about every millisecond.
 template <class Stop = never_stop>
 moments welford(std::span<const double> values, Stop stop = {}) {
-    constexpr std::size_t piece = std::size_t{1} << 16;
-    const auto pieces = [&](auto each) {  // the loops themselves ask nothing
-        for (std::size_t begin = 0; begin < values.size(); begin += piece) {
-            if (stop()) throw stopped();
-            each(values.subspan(begin, std::min(piece, values.size() - begin)));
-        }
+    const auto piece_at = [&](std::size_t begin) {  // the loops themselves ask nothing
+        if (stop()) throw stopped();
+        return values.subspan(begin, std::min(std::size_t{1} << 16, values.size() - begin));
     };
     double n = 0.0, mean = 0.0, m2 = 0.0;
     double min = std::numeric_limits<double>::infinity(), max = -min;
-    pieces([&](std::span<const double> part) {
-        for (const double x : part) {
+    for (std::size_t begin = 0; begin < values.size(); begin += std::size_t{1} << 16)
+        for (const double x : piece_at(begin)) {
             const double delta = x - mean;
             n += 1.0;
             mean += delta / n;
@@ -104,12 +101,10 @@ moments welford(std::span<const double> values, Stop stop = {}) {
             if (x < min) min = x;
             if (x > max) max = x;
         }
-    });
     if (std::isfinite(mean)) return {values.size(), mean, m2, min, max};
     moments all;  // once infinite or NaN, the mean stays so: again, by the rules
-    pieces([&](std::span<const double> part) {
-        for (const double x : part) all.add(x);
-    });
+    for (std::size_t begin = 0; begin < values.size(); begin += std::size_t{1} << 16)
+        for (const double x : piece_at(begin)) all.add(x);
     return all;
 }
 
