@@ -29,6 +29,7 @@ ALLOWED = [
     r"src/\w+\.hpp",
     r"src/{name}/[\w/]+\.(py|pyi)",
     r"tests/test_\w+\.(cpp|py)",
+    r"tests/\w+_testing\.hpp",
     r"bench/bench_\w+\.(cpp|py)",
     r"bench/peer_\w+\.(cpp|hpp)",
     r"bench/peer_rust/(Cargo\.toml|Cargo\.lock|src/main\.rs)",
