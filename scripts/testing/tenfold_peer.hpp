@@ -61,10 +61,8 @@ inline int serve(const std::map<std::string, task>& tasks) {
                 const auto start = std::chrono::steady_clock::now();
                 const auto result = found->second.run(n);
                 const double seconds = seconds_since(start);
-                if (const auto* own = std::get_if<timed>(&result))
-                    std::printf("%.9g %.17g\n", own->seconds, own->answer);
-                else
-                    std::printf("%.9g %.17g\n", seconds, std::get<double>(result));
+                if (const auto* own = std::get_if<timed>(&result)) std::printf("%.9g %.17g\n", own->seconds, own->answer);
+                else std::printf("%.9g %.17g\n", seconds, std::get<double>(result));
             } catch (const std::exception& error) {
                 std::printf("failed: %s\n", error.what());
             }
