@@ -42,7 +42,7 @@ def rust_peer(lesson: Lesson) -> bool:
     try:
         say.run(
             f"build ({lesson.folder.name}/bench/peer_rust)",
-            ["cargo", "build", "--release", "--locked", "--manifest-path", crate / "Cargo.toml", "--target-dir", target],
+            ["cargo", "build", "--release", "--manifest-path", crate / "Cargo.toml", "--target-dir", target],
             log=f"cargo-{lesson.name}",
             env=python.environment(),
         )

@@ -32,7 +32,7 @@ ALLOWED = [
     r"tests/\w+_testing\.hpp",
     r"bench/bench_\w+\.(cpp|py)",
     r"bench/peer_\w+\.(cpp|hpp)",
-    r"bench/peer_rust/(Cargo\.toml|Cargo\.lock|src/main\.rs)",
+    r"bench/peer_rust/(Cargo\.toml|src/main\.rs)",
     r"mistakes/\d\d_\w+\.\w+",
     r"exercises/\d\d_\w+\.(py|cpp)",
     r"exercises/test_\d\d_\w+\.py",
