@@ -14,7 +14,7 @@ def main(words: list[str]) -> int:
         print("usage: ./scripts/learn [LESSON...]     LESSON: 01, 1, 01_gil_release or gil_release; none: all of them")
         return 0
     lessons = select(words)
-    build.everything("learn", lessons, ["learn"])
+    build.everything("learn", lessons, ["learn", "test"])  # exercises are tested with pytest
     MEASURED.unlink(missing_ok=True)
     failed = []
     for lesson in lessons:

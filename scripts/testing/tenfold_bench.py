@@ -137,7 +137,11 @@ def _measure_remote(case: Case, row: dict, rounds: int) -> None:
                     remote()
             except (FileNotFoundError, RuntimeError) as error:
                 if name == "ours":
-                    raise
+                    if isinstance(error, RuntimeError):
+                        raise
+                    row["peers"] = []
+                    _missing("", row, f"{remote.program.name} is not built: ./scripts/bench builds it")
+                    return
                 _missing(name, row, "not installed" if isinstance(error, FileNotFoundError) else str(error))
                 del sides[name]
                 continue
