@@ -194,6 +194,25 @@ TEST_CASE("a caller that is done early still listens to stop", "[parallel_basic]
                     tenfold::stopped);
 }
 
+TEST_CASE("a stop does not wait for the chunks that are left, however many", "[parallel_basic]") {
+    // The other iterations of the OpenMP loop still come, empty: 10^12 of them would outlast every time limit.
+    for (const auto how : {tenfold::schedule::static_, tenfold::schedule::dynamic, tenfold::schedule::guided})
+        for (const std::size_t grain : {1, 7}) {
+            std::atomic<int> asked{0}, begun{0};
+            CHECK_THROWS_AS(tenfold::parallel_chunks(
+                                1'000'000'000'000, 1, 2, [&](std::size_t, std::size_t) { ++begun; },
+                                [&] { return ++asked > 100; }, {.how = how, .grain = grain}),
+                            tenfold::stopped);
+            CHECK(begun > 0);
+            CHECK_THROWS_AS(tenfold::parallel_chunks(1'000'000'000'000, 1, 2,
+                                                     [&](std::size_t begin, std::size_t) {
+                                                         if (begin == 10) throw std::runtime_error("ten");
+                                                     },
+                                                     tenfold::never_stop{}, {.how = how, .grain = grain}),
+                            std::runtime_error);
+        }
+}
+
 TEST_CASE("a call from inside a region runs inline", "[parallel_basic]") {
     std::atomic<int> elsewhere{0}, ran{0};
     tenfold::parallel_chunks(8, 1, 4, [&](std::size_t, std::size_t) {

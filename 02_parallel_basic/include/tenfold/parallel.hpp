@@ -181,18 +181,25 @@ void parallel_chunks(std::size_t n_items, std::size_t chunk, int threads, Body&&
     constexpr bool polls = !std::is_same_v<std::remove_cvref_t<Stop>, never_stop>;
     if (stop()) throw stopped();  // once for certain: the other threads may be done before the caller takes its first chunk
 
-    const auto run = [&](std::size_t index) noexcept {
-        if constexpr (polls)
-            if (!elsewhere && omp_get_thread_num() == 0) detail::poll(state, stop);
-        if (!state.wanted(index)) return;
-        try {
-            const std::size_t begin = index * chunk;
-            body(begin, n_items - begin > chunk ? begin + chunk : n_items);
-        } catch (...) {
-            state.fail(index);  // an exception that crosses the region's border ends the process
+    // An OpenMP loop cannot be left: after a stop or an error its other iterations run empty. A million of those are over in
+    // milliseconds, a thousand million would keep a Ctrl-C waiting for seconds, so beyond a million several chunks go out at once.
+    const std::size_t together = (chunks >> 20) + 1;
+    const std::size_t pieces = chunks / together + (chunks % together != 0);
+    const std::size_t grain = std::max<std::size_t>(options.grain / together, 1);
+
+    const auto run = [&](std::size_t piece) noexcept {
+        for (std::size_t index = piece * together; index < chunks && index - piece * together < together; ++index) {
+            if constexpr (polls)
+                if (!elsewhere && omp_get_thread_num() == 0) detail::poll(state, stop);
+            if (!state.wanted(index)) return;
+            try {
+                const std::size_t begin = index * chunk;
+                body(begin, n_items - begin > chunk ? begin + chunk : n_items);
+            } catch (...) {
+                state.fail(index);  // an exception that crosses the region's border ends the process
+            }
         }
     };
-    const std::size_t grain = std::max<std::size_t>(options.grain, 1);
 
     const auto region = [&]() noexcept {
 #pragma omp parallel num_threads(team)
@@ -200,15 +207,15 @@ void parallel_chunks(std::size_t n_items, std::size_t chunk, int threads, Body&&
             switch (options.how) {
                 case schedule::static_:
 #pragma omp for schedule(static) nowait
-                    for (std::size_t i = 0; i < chunks; ++i) run(i);
+                    for (std::size_t i = 0; i < pieces; ++i) run(i);
                     break;
                 case schedule::dynamic:
 #pragma omp for schedule(dynamic, grain) nowait
-                    for (std::size_t i = 0; i < chunks; ++i) run(i);
+                    for (std::size_t i = 0; i < pieces; ++i) run(i);
                     break;
                 case schedule::guided:
 #pragma omp for schedule(guided, grain) nowait
-                    for (std::size_t i = 0; i < chunks; ++i) run(i);
+                    for (std::size_t i = 0; i < pieces; ++i) run(i);
                     break;
             }
             if constexpr (polls) {
