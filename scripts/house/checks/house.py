@@ -113,6 +113,10 @@ def formatted(fix: bool = False) -> str:
 def stubs(lesson: Lesson) -> str:
     """The stub says what the built module has, name by name; __init__ offers what __all__ lists."""
     built = ROOT / "build" / "default" / "python"
+    own = (
+        ROOT / "build" / "stubs" / lesson.number
+    )  # mypy locks its cache, which it puts where it runs; lessons run side by side
+    own.mkdir(parents=True, exist_ok=True)
     # What pybind11 gives every class and a stub cannot say: its metaclass, its capsule for module-local types.
     done = attempt(
         python.PYTHON,
@@ -122,7 +126,7 @@ def stubs(lesson: Lesson) -> str:
         "--concise",
         "--mypy-config-file",
         ROOT / "pyproject.toml",
-        cwd=ROOT,
+        cwd=own,
         MYPYPATH=str(built),
     )
     wrong = [
