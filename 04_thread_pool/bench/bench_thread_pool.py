@@ -50,7 +50,7 @@ def native_cases():
         ops=forks,
         note="per fork",
     )
-    times = 1000
+    times = 10_000  # one after the other: waking the threads before the first one does not count
     yield bench.Case(
         "empty_fork_join",
         "empty, two threads",

@@ -14,8 +14,8 @@ namespace {
 
 openmp_executor team() { return openmp_executor(tenfold_peer::threads()); }
 
-bool is_even(std::int64_t v) { return v % 2 == 0; }
-std::int64_t square(std::int64_t v) { return v * v; }
+constexpr bool is_even(std::int64_t v) { return v % 2 == 0; }
+constexpr std::int64_t square(std::int64_t v) { return v * v; }
 
 tenfold_peer::timed expression(long n) {
     auto& d = of(n);

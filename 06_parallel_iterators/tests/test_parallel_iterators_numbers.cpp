@@ -115,6 +115,158 @@ TEST_CASE("sums of what filters leave, with and without a buffer", "[parallel_it
     }
 }
 
+namespace {
+
+int calls_of_blank = 0;
+
+template <class F>
+constexpr bool may_see_a_blank(F) {
+    return par_detail::blankable<F, par_detail::zero_blank<std::int64_t, false>>;
+}
+template <class F>
+constexpr bool may_see_a_blank_for_an_item(F) {
+    return par_detail::blankable<F, par_detail::zero_blank<std::int64_t, true>>;
+}
+std::int64_t no_constant(std::int64_t v) { return v; }
+
+static_assert(may_see_a_blank([](std::int64_t v) { return v * v; }) && may_see_a_blank([](auto v) { return v * 0.5; }));
+static_assert(!may_see_a_blank([](std::int64_t v) { return 7 / v; }));
+static_assert(!may_see_a_blank([](std::int64_t v) { return no_constant(v); }));
+static_assert(!may_see_a_blank([](std::int64_t v) { return ++calls_of_blank, v; }));
+static_assert(!may_see_a_blank([k = 3](std::int64_t v) { return k * v; }));
+static_assert(!may_see_a_blank([](std::int64_t v) { return v != 0 ? v : throw std::runtime_error("zero"); }));
+static_assert(may_see_a_blank_for_an_item([](std::int64_t v) { return v * v; }));
+static_assert(may_see_a_blank_for_an_item([](const auto& v) { return v * v; }));
+static_assert(!may_see_a_blank_for_an_item([](auto& v) { return ++v; }));
+static_assert(!may_see_a_blank_for_an_item([](auto&& v) { return ++v; }));
+static_assert(!may_see_a_blank_for_an_item([](std::int64_t& v) { return ++v; }));
+
+}  // namespace
+
+TEST_CASE("functions after a filter do not see what it drops", "[parallel_iterators]") {
+    const auto x = whole(50'000);
+    std::int64_t halves = 0, tenths = 0, kept = 0;
+    for (const auto v : x) {
+        if (v != 0) halves += 1'000'000 / v, ++kept;
+        if (v % 10 == 0) tenths += v;
+    }
+    for (const auto& executor : executors()) {
+        INFO(executor.name());
+        // A division by the blank is no constant expression.
+        CHECK((par(x, executor) | filter([](std::int64_t v) { return v != 0; }) |
+               map([](std::int64_t v) { return 1'000'000 / v; }) | sum()) == halves);
+        // Nor is what counts its calls, or throws.
+        std::atomic<std::int64_t> calls{0};
+        CHECK((par(x, executor) | filter([](std::int64_t v) { return v != 0; }) | map([&calls](std::int64_t v) {
+                   calls.fetch_add(1, std::memory_order_relaxed);
+                   return 1'000'000 / v;
+               }) |
+               sum()) == halves);
+        CHECK(calls == kept);
+        CHECK((par(x, executor) | filter([](std::int64_t v) { return v % 10 == 0; }) | map([](std::int64_t v) {
+                   if (v % 10 != 0) throw std::runtime_error("dropped");
+                   return v;
+               }) |
+               sum()) == tenths);
+    }
+    // Only the first thread's: a plain variable.
+    const auto global = [](std::int64_t v) { return ++calls_of_blank, v; };
+    CHECK((par(x, sequential_executor()) | filter([](std::int64_t v) { return v % 10 == 0; }) | map(global) | sum()) == tenths);
+    CHECK(calls_of_blank == std::count_if(x.begin(), x.end(), [](std::int64_t v) { return v % 10 == 0; }));
+}
+
+TEST_CASE("a sum may write to the items that a filter leaves", "[parallel_iterators]") {
+    auto x = whole(20'000);
+    const auto before = x;
+    const auto even = [](std::int64_t v) { return v % 2 == 0; };
+    std::int64_t total = 0;
+    for (const auto v : before) total += even(v) ? v + 1 : 0;
+    CHECK((par(x) | filter(even) | map([](auto& v) { return ++v; }) | sum()) == total);
+    for (std::size_t i = 0; i < x.size(); ++i) REQUIRE(x[i] == before[i] + (even(before[i]) ? 1 : 0));
+    x = before;
+    CHECK((par(x) | filter(even) | map([](auto&& v) { return ++v; }) | sum()) == total);
+    for (std::size_t i = 0; i < x.size(); ++i) REQUIRE(x[i] == before[i] + (even(before[i]) ? 1 : 0));
+}
+
+TEST_CASE("results written past the cache", "[parallel_iterators]") {
+    for (const std::size_t n : {1u, 3u, 511u, 513u, 20'000u})
+        for (const std::size_t skipped : {0u, 1u, 2u, 3u}) {
+            const auto x = reals(n);
+            std::vector<double> doubles(n + skipped, -1.0), expected(n);
+            std::vector<float> floats(n + skipped, -1.0f);
+            std::transform(x.begin(), x.end(), expected.begin(), [](double v) { return v * 2.0; });
+            const auto chain = par(x) | map([](double v) { return v * 2.0; });
+            par_detail::run(chain, 64, [&](std::size_t, std::size_t begin, std::size_t) {
+                return par_detail::streaming<double>{doubles.data() + skipped + begin};
+            });
+            par_detail::run(chain, 61, [&](std::size_t, std::size_t begin, std::size_t) {
+                return par_detail::streaming<float>{floats.data() + skipped + begin};
+            });
+            CHECK(std::equal(expected.begin(), expected.end(), doubles.begin() + static_cast<std::ptrdiff_t>(skipped)));
+            for (std::size_t i = 0; i < n; ++i) REQUIRE(floats[skipped + i] == static_cast<float>(expected[i]));
+            for (std::size_t i = 0; i < skipped; ++i) CHECK((doubles[i] == -1.0 && floats[i] == -1.0f));
+        }
+    // Through into(), with more than any cache holds.
+    const std::size_t n = par_detail::last_cache_bytes() / sizeof(double) + 1000;
+    std::vector<double> all(n);
+    par(indices(n)) | map([](std::size_t i) { return static_cast<double>(i) * 0.5; }) | into(all);
+    for (std::size_t i = 0; i < n; ++i)
+        if (all[i] != static_cast<double>(i) * 0.5) FAIL("at " << i);
+}
+
+TEST_CASE("a sum behind a filter has the same bits whichever way it goes", "[parallel_iterators]") {
+    for (const std::size_t n : {1u, 17u, 600u, 5000u, 100'000u}) {
+        const auto x = reals(n);
+        const auto wanted = [](double v) { return v > 0.25; };
+        std::vector<double> blocks;  // the definition: lane k mod 16 of what goes into the filter, block by block
+        const std::size_t block = par_detail::block_items(n);
+        double total = 0.0;
+        for (std::size_t begin = 0; begin < n; begin += block) {
+            std::array<double, 16> lanes{};
+            for (std::size_t i = begin; i < std::min(n, begin + block); ++i)
+                if (wanted(x[i])) lanes[(i - begin) % 16] += x[i] * 1.1 - 3.0;
+            for (std::size_t width = 8; width > 0; width /= 2)
+                for (std::size_t lane = 0; lane < width; ++lane) lanes[lane] += lanes[lane + width];
+            total += lanes[0];
+        }
+        for (const auto& executor : executors())
+            for (int round = 0; round < 5; ++round) {  // which way is quicker may differ from run to run
+                INFO(executor.name() << ", " << n << " items");
+                CHECK((par(x, executor) | filter(wanted) | map([](double v) { return v * 1.1 - 3.0; }) | sum()) == total);
+            }
+    }
+}
+
+TEST_CASE("errors around a filter before a sum: the lowest index", "[parallel_iterators]") {
+    std::vector<std::int64_t> x(6000, 1);
+    const auto check = [&](std::size_t test_at, std::size_t map_at, std::size_t lowest) {
+        std::fill(x.begin(), x.end(), 1);
+        x[test_at] = 2;
+        x[map_at] = 3;
+        for (const auto& executor : executors()) {
+            INFO(executor.name() << ", " << test_at << ", " << map_at);
+            try {
+                static_cast<void>(par(x, executor) | filter([](std::int64_t v) {
+                                      if (v == 2) throw std::runtime_error("test");
+                                      return true;
+                                  }) |
+                                  map([](std::int64_t v) {
+                                      if (v == 3) throw std::runtime_error("map");
+                                      return v;
+                                  }) |
+                                  sum());
+                FAIL("no error");
+            } catch (const par_error& error) {
+                CHECK(error.index() == lowest);
+            }
+        }
+    };
+    for (const std::size_t at : {0u, 5u, 300u, 2000u, 5990u}) {
+        check(at, at + 3, at);
+        check(at + 3, at, at);
+    }
+}
+
 TEST_CASE("NaN goes through minima, maxima and sums; zeros have an order", "[parallel_iterators]") {
     for (const std::size_t n : {1u, 16u, 17u, 5000u})
         for (const std::size_t at : {std::size_t{0}, n / 2, n - 1})
@@ -180,6 +332,35 @@ TEST_CASE("scans are running sums", "[parallel_iterators]") {
         }
     }
     CHECK(std::signbit((par(std::vector<double>{-0.0}) | inclusive_scan(std::plus<>{}))[0]));
+}
+
+TEST_CASE("scans of whole numbers: in place, through stages, of parts, by any operation", "[parallel_iterators]") {
+    for (const std::size_t n : {std::size_t{1}, std::size_t{5}, std::size_t{1000}, std::size_t{20'000}, std::size_t{150'000}}) {
+        const auto x = whole(n), y = whole(n / 2);
+        std::vector<std::int64_t> sums(n), tripled(n), most(n), out(n);
+        std::partial_sum(x.begin(), x.end(), sums.begin());
+        std::transform(sums.begin(), sums.end(), tripled.begin(), [](std::int64_t v) { return 3 * v; });
+        std::partial_sum(x.begin(), x.end(), most.begin(), [](auto a, auto b) { return std::max(a, b); });
+        auto both = x;
+        both.insert(both.end(), y.begin(), y.end());
+        std::partial_sum(both.begin(), both.end(), both.begin());
+        for (const auto& executor : executors()) {
+            INFO(executor.name() << ", " << n << " items");
+            CHECK((par(x, executor) | inclusive_scan(std::plus<>{})) == std::span<const std::int64_t>(sums));
+            CHECK((par(x, executor) | map([](std::int64_t v) { return 3 * v; }) | inclusive_scan(std::plus<>{})) ==
+                  std::span<const std::int64_t>(tripled));
+            CHECK((par(x, executor) | inclusive_scan([](std::int64_t a, std::int64_t b) noexcept { return std::max(a, b); })) ==
+                  std::span<const std::int64_t>(most));
+            CHECK((par(x, executor) | chain(y) | inclusive_scan(std::plus<>{})) == std::span<const std::int64_t>(both));
+            out = x;
+            par(out, executor) | inclusive_scan_into(std::span(out), std::plus<>{});
+            CHECK(out == sums);
+            out = x;
+            par(out, executor) | exclusive_scan_into(std::span(out), std::plus<>{}, 7);
+            CHECK(out[0] == 7);
+            for (std::size_t i = 1; i < n; ++i) REQUIRE(out[i] == sums[i - 1] + 7);
+        }
+    }
 }
 
 TEST_CASE("a scan keeps the order of what does not commute", "[parallel_iterators]") {

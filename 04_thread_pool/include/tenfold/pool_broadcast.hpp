@@ -49,6 +49,7 @@ struct spoken {
             self.errors->add(worker.index());
         }
         slot.flag.finish(lot);
+        worker.await_call();
     }
 };
 

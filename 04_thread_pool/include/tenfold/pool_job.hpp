@@ -112,14 +112,15 @@ struct letter : pool_job {
     letter* next = nullptr;
 };
 // The fast way, for one sender at a time: what the worker needs to know, and its answer, in one cache line that travels there
-// and back. A worker that searches looks at `number` all the time.
-struct alignas(cache_line) call_slot : pool_job {
+// and back. A worker that searches looks at `number` all the time. The line beside it stays empty: processors fetch lines in pairs,
+// and whatever the worker writes there would travel too.
+struct alignas(2 * cache_line) call_slot : pool_job {
     call_slot() noexcept : pool_job(nullptr) {}
     std::atomic<std::uint32_t> number{0};  // of the call; the worker compares it with the last that it has answered
     done_flag flag;
     alignas(8) std::byte message[cache_line - 24];
 };
-static_assert(sizeof(call_slot) == cache_line);
+static_assert(sizeof(call_slot) == 2 * cache_line);
 
 struct stack_job : pool_job {
     using pool_job::pool_job;

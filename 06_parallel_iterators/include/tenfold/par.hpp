@@ -16,7 +16,8 @@
 //          sum min max sum_min_max reduce (par_reduce.hpp)   inclusive_scan exclusive_scan (par_scan.hpp)   partition group_by (par_group.hpp)
 // more     moving_average transpose (par_window.hpp)
 //
-// Copy: par*.hpp.   #include <tenfold/par.hpp>   C++20, -fopenmp; -ffp-contract=off where the same bits matter across machines.
+// Copy: par*.hpp.   #include <tenfold/par.hpp>   C++20, -fopenmp; -ffp-contract=off where the same bits matter across
+// machines; -fno-trapping-math lets GCC compare several numbers at once behind a filter (par_sieve.hpp).
 #pragma once
 
 #include "tenfold/par_error.hpp"
@@ -28,7 +29,10 @@
 #include "tenfold/par_reduce.hpp"
 #include "tenfold/par_run.hpp"
 #include "tenfold/par_scan.hpp"
+#include "tenfold/par_scan_whole.hpp"
+#include "tenfold/par_sieve.hpp"
 #include "tenfold/par_sinks.hpp"
 #include "tenfold/par_source.hpp"
 #include "tenfold/par_stages.hpp"
+#include "tenfold/par_stream.hpp"
 #include "tenfold/par_window.hpp"

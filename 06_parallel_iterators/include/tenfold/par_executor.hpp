@@ -11,6 +11,9 @@
 // executor works alone. submit_executor wants -pthread where the C library does not include threads.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <concepts>
 #include <condition_variable>
 #include <cstddef>
@@ -29,7 +32,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -87,6 +89,43 @@ inline bool lived_through_a_fork() {
 #endif
 }
 
+// What it costs to wake OpenMP's threads. For some milliseconds after a region they spin, and waking is cheap; then they sleep, and
+// it takes a system call, a processor that comes out of its own sleep, and, in a virtual machine, its host. How long is measured, and
+// applies to the first pipeline after a quiet time; where one follows another, it pays to have them awake.
+class wake_cost {
+public:
+    using clock = std::chrono::steady_clock;
+
+    double ns() noexcept {
+        const auto now = clock::now();
+        quiet_ = now - last_;
+        last_ = now;
+        return quiet_ < std::chrono::microseconds(300) ? awake_ns : awake_ns + asleep_ns().load(std::memory_order_relaxed);
+    }
+    // After a region whose helpers began so much later than it did.
+    void learn(clock::duration late) noexcept {
+        if (quiet_ > std::chrono::milliseconds(8)) {
+            const auto measured = static_cast<double>(std::chrono::duration_cast<std::chrono::nanoseconds>(late).count());
+            const double before = asleep_ns().load(std::memory_order_relaxed);  // relaxed, here and below: a hint
+            asleep_ns().store(0.75 * before + 0.25 * std::clamp(measured, 2e3, 150e3), std::memory_order_relaxed);
+        }
+        last_ = clock::now();
+    }
+    static wake_cost& of_this_thread() noexcept {
+        static thread_local wake_cost own;
+        return own;
+    }
+
+private:
+    static constexpr double awake_ns = 12e3;
+    static std::atomic<double>& asleep_ns() noexcept {
+        static std::atomic<double> all{50e3};
+        return all;
+    }
+    clock::time_point last_{};
+    clock::duration quiet_{};
+};
+
 }  // namespace par_detail
 
 template <class E>
@@ -121,11 +160,22 @@ public:
 #endif
     }
 
+    double wake_ns() const noexcept { return par_detail::wake_cost::of_this_thread().ns(); }
+
     // Where this thread must not open a region, a new thread opens it for the helpers, and the caller works beside them.
     template <class Body>
     void run(int workers, Body&& body) const {
         if (workers <= 1) return body(0);
-        if (!par_detail::lived_through_a_fork()) return region(workers, body);
+        if (!par_detail::lived_through_a_fork()) {
+            using clock = par_detail::wake_cost::clock;
+            const auto start = clock::now();
+            auto began = start;  // written by one helper, read after the region
+            region(workers, [&](int worker) {
+                if (worker == 1) began = clock::now();
+                body(worker);
+            });
+            return par_detail::wake_cost::of_this_thread().learn(began - start);
+        }
         std::thread opener;
         try {
             opener = std::thread([&] { region(workers - 1, [&](int worker) { body(worker + 1); }); });

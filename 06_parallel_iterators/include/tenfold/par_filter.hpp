@@ -21,6 +21,7 @@
 #include <utility>
 #include <variant>
 
+#include "tenfold/par_sieve.hpp"
 #include "tenfold/par_source.hpp"
 
 namespace tenfold::par_detail {
@@ -159,6 +160,12 @@ bool feed_singles(const Batch& batch, place& at, Local& local, const Candidate& 
     return more;
 }
 
+template <class T, bool writable, class Local>
+inline constexpr bool takes_number_sieve = [] {
+    if constexpr (std::is_arithmetic_v<T>) return takes_sieve<Local, zero_blank<T, writable>>;
+    else return false;
+}();
+
 template <class F>
 struct keep_if {
     static constexpr bool grows = false;
@@ -171,7 +178,9 @@ struct keep_if {
         using value = std::remove_cvref_t<got>;
         constexpr bool writable = std::is_lvalue_reference_v<got> && !std::is_const_v<std::remove_reference_t<got>>;
         const held<F> wanted = function;
-        if constexpr (std::is_arithmetic_v<value> && !std::is_reference_v<got>) {
+        if constexpr (takes_number_sieve<value, writable, Local>) {
+            return local.template feed_sieve<zero_blank<value, writable>>(sieve<value, Batch, F>{batch, wanted}, at);
+        } else if constexpr (std::is_arithmetic_v<value> && !std::is_reference_v<got>) {
             return feed_computed<value>(batch, at, local, wanted);
         } else if constexpr (cheap<value> && !writable) {
             return feed_kept<value>(batch, at, local, [&](std::size_t j, auto& buffer, std::size_t k) {

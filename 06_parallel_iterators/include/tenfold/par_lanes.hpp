@@ -168,7 +168,7 @@ public:
         auto sums = sums_;  // a copy that nobody else can see stays in registers
         std::size_t j = head;
         try {
-            if constexpr (sizeof...(Ops) <= 3) {
+            if constexpr (sizeof...(Ops) <= 3 && !requires { Batch::wants_long_loops; }) {
                 for (; j < full;) {
                     std::array<T, lanes> row;
                     for (std::size_t lane = 0; lane < lanes; ++lane, ++j) row[lane] = static_cast<T>(batch.at(j));

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "tenfold/par_lanes.hpp"
+#include "tenfold/par_sieve.hpp"
 #include "tenfold/par_sinks.hpp"
 
 namespace tenfold {
@@ -36,9 +37,19 @@ template <class T, class... Ops>
 struct laned {
     lane_set<T, Ops...> sums;
     typename lane_set<T, Ops...>::results* result;
+    sieve_choice* choice = nullptr;
+    bool try_now = false;
     template <class Batch>
     bool feed(const Batch& batch, place& at) {
         sums.add(batch, at);
+        return true;
+    }
+    // A sum takes zeros for what a filter drops.
+    template <class Blank>
+    static constexpr bool sieves = (std::is_same_v<Ops, lane_sum> && ...) && std::is_arithmetic_v<T>;
+    template <class Blank, class Sieve>
+    bool feed_sieve(const Sieve& from, place& at) {
+        add_sieve<T>(sums, from, *choice, std::exchange(try_now, false), at);
         return true;
     }
     void finish(place&) { *result = sums.total(); }
@@ -49,7 +60,10 @@ auto reduce_lanes(const P& chain) {
     using set = lane_set<T, Ops...>;
     const std::size_t n = chain.extent(), block = block_items(n);
     std::vector<typename set::results> results(blocks_of(n, block), set::nothing);
-    run(chain, block, [&](std::size_t index, std::size_t, std::size_t) { return laned<T, Ops...>{set(), &results[index]}; });
+    sieve_choice choice{sieve_way::untried};
+    run(chain, block, [&](std::size_t index, std::size_t, std::size_t) {
+        return laned<T, Ops...>{set(), &results[index], &choice, index % 16 == 0};
+    });
     auto total = set::nothing;
     for (const auto& result : results) {
         std::size_t op = 0;

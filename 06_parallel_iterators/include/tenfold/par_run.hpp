@@ -165,14 +165,14 @@ private:
 };
 
 // How blocks reach threads. in_order: the lowest block that nobody has begun; for searches, and where later blocks wait for earlier
-// ones. in_shares: each thread goes through a run of its own, the same in every call, so that it finds in its cache what it left
+// ones; one_by_one: the same, never several at once. in_shares: each thread goes through a run of its own, the same in every call, so that it finds in its cache what it left
 // there; then it helps the others with theirs.
-enum class handing { in_order, in_shares };
+enum class handing { in_order, one_by_one, in_shares };
 
 class handout {
 public:
     handout(handing how, std::size_t first, std::size_t blocks, std::size_t workers, std::size_t grain)
-        : grain_(grain), shares_(how == handing::in_order ? 1 : workers) {
+        : grain_(grain), shares_(how == handing::in_shares ? workers : 1) {
         for (std::size_t w = 0; w < shares_.size(); ++w) {
             shares_[w].next = std::max(first, blocks / shares_.size() * w);
             shares_[w].end = w + 1 == shares_.size() ? blocks : std::max(first, blocks / shares_.size() * (w + 1));
@@ -285,7 +285,7 @@ void run_blocks(const Pipe& pipe, const Executor& executor, Stop& stop, std::siz
     const std::size_t grain =
         std::clamp<std::size_t>(static_cast<std::size_t>(task_ns / block_ns), 1, std::max<std::size_t>(share, 1));
 
-    handout tasks(how, first, blocks, static_cast<std::size_t>(workers), grain);
+    handout tasks(how, first, blocks, static_cast<std::size_t>(workers), how == handing::one_by_one ? 1 : grain);
     std::atomic<int> busy{0};
     const auto work = [&](int worker) noexcept {
         const bool caller = worker == 0;
@@ -299,7 +299,7 @@ void run_blocks(const Pipe& pipe, const Executor& executor, Stop& stop, std::siz
             }
         for (auto last = clock::now();;) {
             const auto [from, to] = tasks.take(static_cast<std::size_t>(worker));
-            if (from == to || (how == handing::in_order && !state.wanted(from))) break;
+            if (from == to || (how != handing::in_shares && !state.wanted(from))) break;
             for (std::size_t index = from; index < to && state.wanted(index); ++index) run_block(index, mine, caller);
             const auto now = clock::now();
             mine.learn((to - from) * block, now - last);

@@ -1,10 +1,11 @@
 // tenfold/par_scan.hpp: running sums and the like (prefix scans) on all threads, inclusive and exclusive.
 //
-// Why: each result needs the one before it, which looks sequential. But a row of items can be scanned alone and be given later what
-// came before it: op(before, result) for each. Every block of at most 4096 items is scanned as four rows at once (four chains
-// that do not wait for each other), in memory that is still in the cache when the missing prefix arrives. Usually it is known when
-// the block is done; if not, whoever closes the gap before it gives it its prefix. Nobody waits, main memory is read and written
-// once, and since rows depend on the number of items only, floating-point results have the same bits at every thread count.
+// Why: each result needs the one before it, which looks sequential. But what a block adds to all later ones, its total, can be
+// computed alone. Whole numbers have the same sum in any grouping: threads add blocks up, and scan each from what the totals before
+// it come to. Where grouping changes the result, as with floats, every block of at most 4096 items is scanned as four rows at once
+// (four chains that do not wait for each other) and given later what came before: op(before, result) for each. Either way the
+// second look finds the block in the cache, nobody waits (who is too early leaves the block to whoever closes the gap before
+// it), and since blocks and rows depend on the number of items only, results have the same bits at every thread count.
 //
 //     auto totals = tenfold::par(x) | tenfold::inclusive_scan(std::plus<>{});
 //
@@ -13,7 +14,7 @@
 // (G. Blelloch, "Prefix sums and their applications", 1990; handing prefixes on without a second pass over memory: D. Merrill,
 // M. Garland, "Single-pass parallel prefix scan", 2016.)
 //
-// Copy: par_scan.hpp and the headers that it includes. C++20.
+// Copy: par_scan.hpp, par_scan_whole.hpp and the headers that it includes. C++20.
 #pragma once
 
 #include <algorithm>
@@ -31,25 +32,12 @@
 #include <utility>
 #include <vector>
 
+#include "tenfold/par_scan_whole.hpp"
 #include "tenfold/par_sinks.hpp"
 
 namespace tenfold {
 
 namespace par_detail {
-
-enum class scan_kind { inclusive, exclusive };
-
-// std::plus for whole numbers, as unsigned ones: a row alone may overflow where the running sum does not, and wraps back.
-struct wrapping_plus {
-    template <std::integral T>
-    T operator()(T a, T b) const noexcept {
-        using bits = std::make_unsigned_t<T>;
-        return static_cast<T>(static_cast<bits>(static_cast<bits>(a) + static_cast<bits>(b)));
-    }
-};
-template <class T, class Op>
-inline constexpr bool adds_whole_numbers =
-    std::is_integral_v<T> && !std::is_same_v<T, bool> && (std::is_same_v<Op, std::plus<>> || std::is_same_v<Op, std::plus<T>>);
 
 template <class T, class Op, scan_kind kind>
 class scanner {
@@ -57,23 +45,12 @@ public:
     scanner(T* out, std::size_t n, std::size_t block, const Op& op, std::optional<T> before)
         : out_(out), n_(n), block_(block), op_(op), before_(std::move(before)), waiting_(blocks_of(n, block)) {}
 
-    // The values are in place; scan them by rows, then close the block. Whole numbers have the same sum in any grouping: where
-    // everything before is known already, they are scanned once, from there. Not with an op that may throw (checked_add): a row
-    // alone may overflow where the running sum does not, and whether it does must not depend on who was quicker.
+    // The values are in place; scan them by rows, then close the block.
     void finish(std::size_t index, place& at) {
+        auto totals = scan_rows(index, at);
         std::unique_lock lock(mutex_);
-        const bool all_before = frontier_ == index;  // stays so: only this block can close this gap
-        lock.unlock();
-        if (any_grouping && all_before) {
-            scan_onward(index, at);
-            lock.lock();
-            ++frontier_;
-        } else {
-            auto totals = scan_rows(index, at);
-            lock.lock();
-            waiting_[index].emplace(std::move(totals));
-            if (frontier_ != index) return;
-        }
+        waiting_[index].emplace(std::move(totals));
+        if (frontier_ != index) return;
         while (frontier_ < waiting_.size() && waiting_[frontier_]) {
             const std::size_t gap = frontier_;
             lock.unlock();
@@ -84,7 +61,6 @@ public:
     }
 
 private:
-    static constexpr bool any_grouping = std::is_integral_v<T> && std::is_nothrow_invocable_r_v<T, const Op&, T, T>;
     static constexpr std::size_t rows = 4;
     using row_totals = std::array<std::optional<T>, rows>;  // nothing: an empty row
 
@@ -132,19 +108,6 @@ private:
         } else {
             T next = std::invoke(op_, sum, std::move(item));
             item = std::exchange(sum, std::move(next));
-        }
-    }
-
-    void scan_onward(std::size_t index, place& at) {
-        std::size_t j = index * block_;
-        const std::size_t end = j + std::min(block_, n_ - j);
-        try {
-            T sum = before_ ? *before_ : out_[j++];
-            for (; j < end; ++j) step(sum, out_[j]);
-            before_ = std::move(sum);
-        } catch (...) {
-            at.note(j);
-            throw;
         }
     }
 
@@ -198,6 +161,8 @@ void scan_into(const P& chain, std::span<T> out, const Op& op, std::optional<T> 
     const std::size_t n = chain.extent();
     if (out.size() != n)
         throw std::invalid_argument("out has " + std::to_string(out.size()) + " items, the pipeline " + std::to_string(n));
+    if constexpr (std::is_integral_v<T> && std::is_nothrow_invocable_r_v<T, const Op&, T, T>)
+        return scan_whole<kind>(chain, out, op, std::move(before));
     const std::size_t block = block_items(n);
     using scanner_type = scanner<T, Op, kind>;
     scanner_type all(out.data(), n, block, op, std::move(before));

@@ -25,6 +25,7 @@
 
 #include "tenfold/par_items.hpp"
 #include "tenfold/par_source.hpp"
+#include "tenfold/par_stream.hpp"
 
 namespace tenfold {
 
@@ -251,9 +252,15 @@ auto into(std::span<T> out) {
         const std::size_t n = chain.extent();
         if (out.size() != n)
             throw std::invalid_argument("out has " + std::to_string(out.size()) + " items, the pipeline " + std::to_string(n));
-        par_detail::run(
-            chain, par_detail::block_items(n, par_detail::large_block),
-            [&](std::size_t, std::size_t begin, std::size_t) { return par_detail::assigning<T>{out.data() + begin}; });
+        const std::size_t block = par_detail::block_items(n, par_detail::large_block);
+        if constexpr (par_detail::can_stream<T>)
+            if (out.size_bytes() > par_detail::last_cache_bytes())
+                return par_detail::run(chain, block, [&](std::size_t, std::size_t begin, std::size_t) {
+                    return par_detail::streaming<T>{out.data() + begin};
+                });
+        par_detail::run(chain, block, [&](std::size_t, std::size_t begin, std::size_t) {
+            return par_detail::assigning<T>{out.data() + begin};
+        });
     });
 }
 template <std::ranges::contiguous_range Out>

@@ -19,6 +19,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "tenfold/par_sieve.hpp"
 #include "tenfold/par_source.hpp"
 
 namespace tenfold::par_detail {
@@ -54,6 +55,12 @@ private:
         bool feed(const Batch& batch, place& at) {
             return next.feed(make(batch), at);
         }
+        template <class Blank>
+        static constexpr bool sieves = Make::template sieves<Local, Blank>;
+        template <class Blank, class Sieve>
+        bool feed_sieve(const Sieve& from, place& at) {
+            return make.template feed_sieve<Blank>(from, at, next);
+        }
     };
 
     P from_;
@@ -76,6 +83,15 @@ struct make_mapped {
     template <class Batch>
     auto operator()(const Batch& batch) const {
         return mapped_batch<Batch, F>{batch, function};
+    }
+    template <class Local, class Blank>
+    static constexpr bool sieves = [] {
+        if constexpr (blankable<F, Blank>) return takes_sieve<Local, mapped_blank<F, Blank>>;
+        else return false;
+    }();
+    template <class Blank, class Sieve, class Local>
+    static bool feed_sieve(const Sieve& from, place& at, Local& next) {
+        return next.template feed_sieve<mapped_blank<F, Blank>>(mapped_sieve<Sieve, F, Blank>{from, F{}}, at);
     }
 };
 
@@ -104,6 +120,8 @@ struct make_numbered {
     auto operator()(const Batch& batch) const {
         return numbered_batch<Batch>{batch};
     }
+    template <class Local, class Blank>
+    static constexpr bool sieves = false;
 };
 
 // ---- two ranges side by side
