@@ -94,6 +94,7 @@ def native_cases():
             peers=peers,
             at_least=2.5 if capacity == 1024 else None,
             aim=6 if capacity == 1024 else None,
+            worst_at_least=1 if capacity == 1024 else None,
             threads=2,
             ops=n,
         )

@@ -109,7 +109,7 @@ tenfold_peer::timed spsc_batch(long n) {
 tenfold_peer::timed blocking(long n, std::size_t capacity) {
     tenfold::spsc_channel<message> channel(capacity);
     return two_threads(
-        [&] {
+        [&, n] {
             for (message i = 1; i <= static_cast<message>(n); ++i) channel.send(i);
             channel.close();
         },
@@ -123,7 +123,7 @@ tenfold_peer::timed blocking(long n, std::size_t capacity) {
 tenfold_peer::timed blocking_batch(long n) {
     tenfold::spsc_channel<message> channel(1024);
     return two_threads(
-        [&] {
+        [&, n] {
             std::array<message, 64> box;
             for (long sent = 0; sent < n; sent += 64) {
                 std::iota(box.begin(), box.end(), static_cast<message>(sent) + 1);

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "fast_methods.hpp"
+#include "py_handover.hpp"
 #include "py_waiting.hpp"
 #include "tenfold/channel.hpp"
 
@@ -26,6 +27,8 @@ namespace tenfold::boundary {
 /// One reference to a Python object. Moving it counts nothing; copying and dropping it needs the GIL.
 class py_ref {
 public:
+    using relocates_bytewise = void;  // to a channel that grows
+
     py_ref() = default;
     static py_ref to(py::handle object) noexcept { return py_ref(object.inc_ref().ptr()); }
     py_ref(py_ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
@@ -164,7 +167,8 @@ public:
                 auto list = py::reinterpret_steal<py::list>(PyList_New(static_cast<Py_ssize_t>(std::min(most, depth))));
                 if (!list) throw py::error_already_set();
                 const auto room = list.size();
-                const std::size_t count = queue_.try_recv_batch(slots{list.ptr()}, room).count;
+                const std::size_t count =
+                    queue_.try_recv_batch(places{reinterpret_cast<PyListObject*>(list.ptr())->ob_item}, room).count;
                 if (count > 0) received(count);
                 if (count < room &&
                     PyList_SetSlice(list.ptr(), static_cast<Py_ssize_t>(count), static_cast<Py_ssize_t>(room), nullptr) != 0)
@@ -230,29 +234,45 @@ private:
         references operator++(int) noexcept { return {at++}; }
         bool operator==(const references&) const = default;
     };
-    /// Puts messages into the free places of a new list.
-    struct slots {
-        PyObject* list = nullptr;
-        Py_ssize_t at = 0;
-        slots& operator*() noexcept { return *this; }
-        slots& operator++() noexcept { return *this; }
-        slots& operator++(int) noexcept { return *this; }
-        slots& operator=(py_ref&& message) noexcept {
-            PyList_SET_ITEM(list, at++, message.release());
+    /// The free places of a new list, which take references as they are.
+    struct places {
+        PyObject** at;
+        void* place(std::size_t n) noexcept { return std::exchange(at, at + n); }
+        places& operator*() noexcept { return *this; }
+        places& operator++() noexcept { return *this; }
+        places& operator=(py_ref&& message) noexcept {
+            *at++ = message.release();
             return *this;
         }
     };
 
     void wait_readable(const time_limit& limit) {
-        const auto wait = [this](auto until, auto& stop) { return queue_.wait_readable(until, stop); };
+        const auto wait = [this](auto until, auto& stop) {
+            const waiting_side::seat seat(receivers_);
+            if (capacity() != unbounded && receivers_.look([this] { return receivers_turn(); }, until))
+                return channel_status::ok;
+            return queue_.wait_readable(until, stop);
+        };
         if (!wait_without_gil(limit, empty_, wait, [this] { pass_on(true); }) && !queue_.readable())
             raise(PyExc_TimeoutError, "nothing came in time: the channel is empty");
     }
     void wait_writable(const time_limit& limit) {
-        const auto wait = [this](auto until, auto& stop) { return queue_.wait_writable(until, stop); };
+        const auto wait = [this](auto until, auto& stop) {
+            const waiting_side::seat seat(senders_);
+            if (senders_.look([this] { return senders_turn(); }, until)) return channel_status::ok;
+            return queue_.wait_writable(until, stop);
+        };
         if (!wait_without_gil(limit, full_, wait, [this] { pass_on(false); }) && !queue_.writable())
             raise(PyExc_TimeoutError, "no room in time: the channel is full");
     }
+#ifdef Py_GIL_DISABLED
+    bool receivers_turn() const noexcept { return queue_.readable(); }
+    bool senders_turn() const noexcept { return queue_.writable(); }
+#else
+    /// The other side has gone as far as it can and waits: the GIL is free, and there is most to do.
+    bool receivers_turn() const noexcept { return closed() || (depth() == capacity() && senders_.anybody()); }
+    bool senders_turn() const noexcept { return closed() || (depth() == 0 && receivers_.anybody()); }
+#endif
 
     void sent() {
         const std::size_t depth = queue_.depth();
@@ -270,6 +290,7 @@ private:
     channel_errors errors_;
     tally received_, peak_;
     wait_times full_, empty_;
+    waiting_side senders_, receivers_;
     const std::unique_ptr<depth_record> record_;
     task_watches watches_;  // last: its watches end before the channel that they watch
 };

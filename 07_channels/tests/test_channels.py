@@ -741,6 +741,68 @@ def test_objects_are_released():
         assert alive() is None, how
 
 
+def test_objects_survive_growing_and_leaving_in_batches():
+    for taken, more, limit in itertools.product((0, 1, 7, 15, 16, 30), (0, 1, 16, 17, 100, 1000), (1, 5, None)):
+        channel, expected, got = Channel(), [], []
+        for count in (taken + 3, more):  # the oldest lies anywhere when the ring grows
+            things = [Thing() for _ in range(count)]
+            expected += map(weakref.ref, things)
+            for thing in things:
+                channel.send(thing)
+            things = thing = None
+            got += [channel.recv() for _ in range(taken)] if not got else []
+        while len(channel):
+            some = channel.recv_many(limit)
+            assert 1 <= len(some) <= (limit or len(expected))
+            got += some
+        assert got == [ref() for ref in expected]
+        got = some = None
+        assert not any(ref() for ref in expected)
+
+
+@pytest.mark.parametrize("senders, receivers", [(1, 1), (1, 4), (4, 1), (4, 4)])
+@pytest.mark.parametrize("capacity", [1, 2, 100, 1000])
+def test_turns_between_batches_and_single_objects(senders, receivers, capacity):
+    """Who waits looks for a moment before it sleeps, and sides change quickly: each object once, each sender's in order."""
+    each = 3_000
+    channel = Channel(capacity)
+    got = [[] for _ in range(receivers)]
+    left = itertools.count(1)
+
+    def work(number):
+        if number < senders:
+            chunks = random.Random(number)
+            i = 0
+            while i < each:
+                size = min(chunks.choice((1, 1, 7, capacity, 3 * capacity)), each - i)
+                if size == 1:
+                    channel.send((number, i))
+                else:
+                    channel.send_many([(number, k) for k in range(i, i + size)])
+                i += size
+            if next(left) == senders:
+                channel.close()
+        else:
+            mine, chunks = got[number - senders], random.Random(number)
+            try:
+                while True:
+                    if chunks.random() < 0.5:
+                        mine.append(channel.recv())
+                    else:
+                        mine += channel.recv_many(chunks.choice((1, 5, capacity, None)))
+            except ChannelClosed:
+                pass
+
+    run_threads(senders + receivers, work)
+    assert sorted(joined(got)) == [(s, i) for s in range(senders) for i in range(each)]
+    for mine in got:
+        for s in range(senders):
+            of_one = [i for sender, i in mine if sender == s]
+            assert of_one == sorted(of_one)
+    stats = channel.stats()
+    assert stats.sent == stats.received == senders * each and stats.peak <= capacity
+
+
 def test_reference_counts_stay_right():
     thing = Thing()
     before = sys.getrefcount(thing)

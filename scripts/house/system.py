@@ -59,6 +59,22 @@ READERWRITERQUEUE = Need(
     "",
     ("readerwriterqueue/readerwriterqueue.h", "readerwriterqueue.h"),
 )
+MIMALLOC = Need(
+    "mimalloc",
+    "libmimalloc-dev",
+    "mimalloc-devel",
+    "mimalloc",
+    "mimalloc",
+    files=("/usr/lib*/libmimalloc.so*", "/usr/lib/*/libmimalloc.so*", "/opt/homebrew/lib/libmimalloc*"),
+)
+JEMALLOC = Need(
+    "jemalloc",
+    "libjemalloc-dev",
+    "jemalloc-devel",
+    "jemalloc",
+    "jemalloc",
+    files=("/usr/lib*/libjemalloc.so*", "/usr/lib/*/libjemalloc.so*", "/opt/homebrew/lib/libjemalloc*"),
+)
 CLANG = Need("clang++", "clang", "clang", "clang", "llvm", command="clang++")
 LIBOMP = Need(
     "LLVM's OpenMP",
@@ -92,7 +108,7 @@ LESSON_NEEDS = ((HIGHWAY, r"(?i)\bhwy\b|highway"), (BOOST, r"(?i)boost"), (MOODY
 COMMAND_NEEDS = {
     "learn": (),
     "test": (CATCH2,),
-    "bench": (BENCHMARK, CATCH2, TBB, READERWRITERQUEUE),
+    "bench": (BENCHMARK, CATCH2, TBB, READERWRITERQUEUE, MIMALLOC, JEMALLOC),
     "check": (CATCH2, BENCHMARK, TBB, READERWRITERQUEUE, CLANG, SANITIZERS, LIBOMP, SYMBOLIZER),
 }
 

@@ -173,7 +173,7 @@ def _measure_remote(case: Case, row: dict, rounds: int) -> None:
             continue
         ratios = [theirs / mine for theirs, mine in zip(times[peer], ours)]
         ratio, (low, high) = performance_timing.median(ratios), performance_timing.bootstrap_median(ratios)
-        at_least = case.goal("at_least", peer)
+        at_least, worst_at_least = case.goal("at_least", peer), case.goal("worst_at_least", peer)
         measured.append(
             {
                 "peer": peer,
@@ -182,9 +182,10 @@ def _measure_remote(case: Case, row: dict, rounds: int) -> None:
                 "low": _short(low),
                 "high": _short(high),
                 "worst": _short(min(ratios)),
+                "worst_at_least": worst_at_least,
                 "at_least": at_least,
                 "aim": case.goal("aim", peer),
-                "met": None if at_least is None else ratio >= at_least,
+                "met": None if at_least is None else ratio >= at_least and min(ratios) >= (worst_at_least or 0),
             }
         )
     row["peers"] = measured + row["peers"]
@@ -211,6 +212,8 @@ class Case:
     at_least: float | Mapping[str, float] | None = None
     """The ratio that must be reached: against each peer that is named, or against the first."""
     aim: float | Mapping[str, float] | None = None
+    worst_at_least: float | Mapping[str, float] | None = None
+    """The ratio that no single round may fall below; the table then has a column for the worst round. Of a `Remote` only."""
     threads: int | None = None
     note: str = ""
     pause: float = 0.01
@@ -338,6 +341,11 @@ def _ratio(peer: dict) -> str:
     return f"{peer['ratio']:.3g}× [{peer['low']:.3g} .. {peer['high']:.3g}]"
 
 
+def _worst(peer: dict) -> str:
+    wanted = peer.get("worst_at_least")
+    return "" if wanted is None else f"{peer['worst']:.3g}× (at least {_goal(wanted)})"
+
+
 def _verdict(peer: dict) -> str:
     if peer.get("met") is None:
         return "slower" if peer["ratio"] < 1 else ""
@@ -357,6 +365,7 @@ def _lines(rows: Sequence[dict]) -> tuple[list[str], list[list[str]]]:
         "against",
         "its time",
         "ratio",
+        "worst round",
         "at least",
         "aim",
         "",
@@ -376,9 +385,9 @@ def _lines(rows: Sequence[dict]) -> tuple[list[str], list[list[str]]]:
         ]
         for peer in row["peers"] or [None]:
             if peer is None:
-                lines.append([*first, *[""] * 6, row["note"]])
+                lines.append([*first, *[""] * 7, row["note"]])
             elif "missing" in peer:
-                lines.append([*first, peer["peer"], peer["missing"], "", "", "", "", row["note"]])
+                lines.append([*first, peer["peer"], peer["missing"], "", "", "", "", "", row["note"]])
             else:
                 lines.append(
                     [
@@ -386,6 +395,7 @@ def _lines(rows: Sequence[dict]) -> tuple[list[str], list[list[str]]]:
                         peer["peer"],
                         seconds(peer["seconds"]),
                         _ratio(peer),
+                        _worst(peer),
                         _goal(peer["at_least"]),
                         _goal(peer["aim"]),
                         _verdict(peer),
@@ -406,6 +416,8 @@ def losses(results: Mapping) -> list[str]:
                 found.append(f"{where}: other answers than {peer['peer']}")
             elif "missing" not in peer and (peer["met"] is False or peer["ratio"] < 1):
                 goal = f", at least {_goal(peer['at_least'])} was wanted" if peer["met"] is False else ""
+                if peer["met"] is False and _worst(peer):
+                    goal += f", worst round {_worst(peer)}"
                 found.append(f"{where}: {_ratio(peer)} of {peer['peer']}{goal}")
     return found
 

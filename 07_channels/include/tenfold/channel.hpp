@@ -101,7 +101,7 @@ public:
     /// Throws channel_closed.
     TENFOLD_CHANNEL_HOT void send(T value) {
         if (put(std::move(value), pace::gather) != channel_status::ok) [[unlikely]]
-            wait_to_send(value);
+            wait_to_send(std::move(value));
     }
     /// Nothing once closed and drained.
     std::optional<T> recv() {
@@ -232,7 +232,7 @@ private:
     static auto assign_to(std::optional<T>& out) {
         return [&](T&& value) { out.emplace(std::move(value)); };
     }
-    TENFOLD_CHANNEL_COLD void wait_to_send(T& value) {
+    TENFOLD_CHANNEL_COLD void wait_to_send(T value) {  // by value: `value` of send() can stay in a register
         if (send_until(std::move(value), no_deadline) != channel_status::ok) throw channel_closed();
     }
     TENFOLD_CHANNEL_HOT channel_status put(T&& value, pace how) {

@@ -1,11 +1,15 @@
-// tenfold/channel_account.hpp: gives a lock-free queue that knows neither an exact bound nor an end both, in one word.
+// tenfold/channel_account.hpp: gives a lock-free queue that knows neither an exact bound nor an end both, in three counters.
 //
-//     closed? | messages announced, not yet in the queue | messages in the queue
+//     announced (and: closed?), arrived     how many messages were promised to the queue, and put into it: the senders' line
+//     taken                                 how many were promised to receivers: the receivers' line
 //
-// changes with one instruction. A send announces first (refused when closed or full: this is where it is linearised with
-// close() and with the bound), puts its message into the queue, then books it as there. A receive first takes one off the
-// account: then there is one for it, however long the queue takes to hand it out. "Closed" is said when the account is closed
-// and empty, so every announced message is received first.
+// A send announces first (refused when closed, or when announced - taken has reached the capacity: this is where it is
+// linearised with close() and with the bound), puts its message into the queue, then counts it as arrived. A receive first
+// counts one of the arrived ones as taken: then there is one for it, however long the queue takes to hand it out. "Closed" is
+// said when the account is closed and all that was announced is taken.
+//
+// Either side changes its own line only and remembers what it last saw of the other's, which it reads again when that says
+// full, or empty. With everything in one word, that word's line went from core to core three times for each message.
 //
 // Copy: this file, channel_store.hpp, channel_wait.hpp, spsc_ring.hpp.   #include <tenfold/channel_account.hpp>   C++20, -pthread
 #pragma once
@@ -33,66 +37,91 @@ public:
 
     /// Room for up to `wanted` messages, which then must arrive() or withdraw(): {how many, ok}, or not_now, or closed.
     batch_result announce(std::size_t wanted) noexcept {
-        const std::size_t count = std::min(wanted, most_in_flight);
-        word now = account_.load(std::memory_order_relaxed);  // the compare-exchange below decides
+        word now = announced_.load(std::memory_order_relaxed);  // the compare-exchange below decides
         for (;;) {
             if (now & closed_bit) return {0, channel_status::closed};
-            const std::size_t room = capacity_ - depth_of(now);
-            if (room == 0) return {0, channel_status::not_now};
-            const std::size_t n = std::min(count, room);
-            // Acquire: pairs with take_off() of the messages that made the room. Release: keeps the chain of arrive() whole.
-            if (account_.compare_exchange_weak(now, now + n * flight_one, std::memory_order_acq_rel, std::memory_order_relaxed))
+            std::size_t inside = difference(now, taken_seen_.load(std::memory_order_acquire));  // pairs with the store below
+            if (inside >= capacity_ || capacity_ - inside < wanted) {
+                // Acquire: pairs with take_off() of the messages that made the room. Read after `now`, so if it still says full,
+                // it was full at that moment.
+                const word taken = taken_.load(std::memory_order_acquire);
+                taken_seen_.store(taken, std::memory_order_release);  // what is older than another sender's costs a look more
+                inside = difference(now, taken);
+                if (inside >= capacity_) return {0, channel_status::not_now};
+            }
+            const std::size_t n = std::min(wanted, capacity_ - inside);
+            // Release: whoever takes these has an announcement that is not younger.
+            if (announced_.compare_exchange_weak(now, now + n, std::memory_order_acq_rel, std::memory_order_relaxed))
                 return {n, channel_status::ok};
         }
     }
-    void arrive(std::size_t n) noexcept {
-        account_.fetch_add(n * there_one - n * flight_one, std::memory_order_release);  // pairs with the acquire in take_off()
-    }
+    void arrive(std::size_t n) noexcept { arrived_.fetch_add(n, std::memory_order_acq_rel); }  // pairs with take_off()
     [[noreturn]] void withdraw(std::size_t n) {
-        account_.fetch_sub(n * flight_one, std::memory_order_release);
+        announced_.fetch_sub(n, std::memory_order_release);
         throw std::bad_alloc();  // the channel wakes whoever waited for these messages or for their room
     }
     batch_result take_off(std::size_t count) noexcept {
-        word now = account_.load(std::memory_order_acquire);  // pairs with close(): "closed" shows what was done before it
+        word now = taken_.load(std::memory_order_acquire);  // whoever took these had seen them arrive: so do we
         for (;;) {
-            const std::size_t there = static_cast<std::size_t>(now & there_mask);
-            if (there == 0) return {0, now == closed_bit ? channel_status::closed : channel_status::not_now};
+            std::size_t there = difference(arrived_seen_.load(std::memory_order_acquire), now);  // pairs with the store below
+            if (there < count) {
+                // Acquire: every arrive() before it in this counter's order, as all changes are read-modify-writes.
+                const word arrived = arrived_.load(std::memory_order_acquire);
+                arrived_seen_.store(arrived, std::memory_order_release);  // may be older than another receiver's, as above
+                there = difference(arrived, now);
+                // Acquire: "closed" shows what was done before close().
+                if (there == 0)
+                    return {0, announced_.load(std::memory_order_acquire) == (now | closed_bit) ? channel_status::closed
+                                                                                                : channel_status::not_now};
+            }
             const std::size_t n = std::min(count, there);
-            // Acquire: every arrive() before it in this word's order, as all changes are read-modify-writes. Release: announce().
-            if (account_.compare_exchange_weak(now, now - n * there_one, std::memory_order_acq_rel, std::memory_order_acquire))
+            // Release: announce() and whoever takes the next.
+            if (taken_.compare_exchange_weak(now, now + n, std::memory_order_acq_rel, std::memory_order_acquire))
                 return {n, channel_status::ok};
         }
     }
 
-    void close() noexcept { account_.fetch_or(closed_bit, std::memory_order_acq_rel); }  // sends compare-exchange the same word
+    void close() noexcept {
+        announced_.fetch_or(closed_bit, std::memory_order_acq_rel);  // sends compare-exchange the same word
+        closed_.store(true, std::memory_order_release);  // pairs with drained()
+    }
 
-    // Acquire: pair with the release of arrive() and close().
-    bool is_closed() const noexcept { return (account_.load(std::memory_order_acquire) & closed_bit) != 0; }
-    std::size_t depth() const noexcept { return depth_of(account_.load(std::memory_order_acquire)); }
+    // Acquire: pair with the release of arrive(), take_off() and close().
+    bool is_closed() const noexcept { return (announced_.load(std::memory_order_acquire) & closed_bit) != 0; }
+    std::size_t depth() const noexcept {
+        const word taken = taken_.load(std::memory_order_acquire);  // first: what was announced is not less
+        return std::min(difference(announced_.load(std::memory_order_acquire) & ~closed_bit, taken), capacity_);
+    }
     std::size_t capacity() const noexcept { return capacity_; }
-    bool drained() const noexcept { return account_.load(std::memory_order_acquire) == closed_bit; }
+    /// Asked after each message taken: so it keeps away from the senders' line until close() has been called. In between close()
+    /// is about to wake everybody.
+    bool drained() const noexcept { return closed_.load(std::memory_order_acquire) && all_taken(); }
     bool readable() const noexcept {
-        const word now = account_.load(std::memory_order_acquire);
-        return (now & there_mask) != 0 || now == closed_bit;
+        const word taken = taken_.load(std::memory_order_acquire);
+        return difference(arrived_.load(std::memory_order_acquire), taken) != 0 || all_taken();
     }
-    bool writable() const noexcept {
-        const word now = account_.load(std::memory_order_acquire);
-        return (now & closed_bit) != 0 || depth_of(now) < capacity_;
-    }
+    bool writable() const noexcept { return is_closed() || depth() < capacity_; }
 
 private:
     using word = std::uint64_t;
-    static constexpr word there_one = 1, there_mask = (word{1} << 40) - 1;
-    static constexpr word flight_one = word{1} << 40, flight_mask = ((word{1} << 23) - 1) << 40;
     static constexpr word closed_bit = word{1} << 63;
-    static constexpr std::size_t most_in_flight = 4096;  // of one call; 2^23 leaves room for 2048 sending threads
 
-    static std::size_t depth_of(word now) noexcept {
-        return static_cast<std::size_t>((now & there_mask) + ((now & flight_mask) >> 40));
+    // Of two counters read one after the other: one that is behind the other for a moment counts as equal.
+    static std::size_t difference(word more, word less) noexcept {
+        return more > less ? static_cast<std::size_t>(more - less) : 0;
+    }
+    bool all_taken() const noexcept {
+        const word taken = taken_.load(std::memory_order_acquire);
+        return announced_.load(std::memory_order_acquire) == (taken | closed_bit);
     }
 
     const std::size_t capacity_;
-    alignas(128) std::atomic<word> account_{0};
+    std::atomic<bool> closed_{false};  // beside capacity_: read by all, written once
+    alignas(128) std::atomic<word> announced_{0};
+    std::atomic<word> arrived_{0};
+    std::atomic<word> taken_seen_{0};
+    alignas(128) std::atomic<word> taken_{0};
+    std::atomic<word> arrived_seen_{0};
 };
 
 }  // namespace tenfold::channel_detail

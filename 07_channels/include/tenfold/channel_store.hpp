@@ -17,9 +17,11 @@
 #include <array>
 #include <bit>
 #include <cstddef>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <optional>
+#include <type_traits>
 
 namespace tenfold {
 
@@ -39,6 +41,11 @@ inline std::size_t checked_capacity(std::size_t capacity) {
         throw std::invalid_argument("capacity must be <= 2**32, or unbounded");
     return capacity;
 }
+
+// Moving one and destroying what is left of it comes to copying its bytes: all that is trivially copyable, and a class that says
+// so of itself by a member type relocates_bytewise.
+template <class T>
+inline constexpr bool bytewise = std::is_trivially_copyable_v<T> || requires { typename T::relocates_bytewise; };
 
 // Room for up to N messages on the stack: they leave the container first and reach the receiver's code afterwards, so no lock
 // is held and no slot half empty while that code runs.
@@ -131,6 +138,7 @@ public:
     }
     template <class Out>
     batch_result pop_some(Out& out, std::size_t max) {
+        if constexpr (channel_detail::bytewise<T> && requires { out.place(max); }) return move_out(out, max);
         std::size_t done = 0;
         while (done < max) {
             channel_detail::landing<T> landed;
@@ -179,15 +187,38 @@ private:
     void set_count(std::size_t n) noexcept { count_.store(n, std::memory_order_release); }  // pairs with depth()
     T* slot(std::size_t index) const noexcept { return slots_ + (index & (slot_count_ - 1)); }
 
+    // out.place(n) -> memory for n messages, copied there byte by byte: a place is then no T of ours any more.
+    template <class Out>
+    batch_result move_out(Out& out, std::size_t max) {
+        const std::lock_guard lock(lock_);
+        const std::size_t there = count(), n = std::min(there, max);
+        if (n == 0 && max != 0) return {0, is_closed() ? channel_status::closed : channel_status::not_now};
+        copy_to(out.place(n), n);
+        head_ += n;
+        set_count(there - n);
+        return {n, channel_status::ok};
+    }
+    void copy_to(void* to, std::size_t n) const noexcept {
+        if (n == 0) return;
+        const std::size_t at = head_ & (slot_count_ - 1), run = std::min(n, slot_count_ - at);  // then from the start
+        std::memcpy(to, static_cast<const void*>(slots_ + at), run * sizeof(T));
+        std::memcpy(static_cast<std::byte*>(to) + run * sizeof(T), static_cast<const void*>(slots_), (n - run) * sizeof(T));
+    }
+
     static void release(T* slots, std::size_t n) noexcept {
         if (slots) std::allocator<T>().deallocate(slots, n);
     }
     void grow(std::size_t needed) {
         const std::size_t larger = std::bit_ceil(std::max<std::size_t>({needed, 2 * slot_count_, 16}));
         T* const fresh = std::allocator<T>().allocate(larger);  // may throw: nothing has changed yet
-        for (std::size_t i = 0, n = count(); i < n; ++i) {
-            std::construct_at(fresh + i, std::move(*slot(head_ + i)));
-            std::destroy_at(slot(head_ + i));
+        const std::size_t n = count();
+        if constexpr (channel_detail::bytewise<T>) {
+            copy_to(fresh, n);
+        } else {
+            for (std::size_t i = 0; i < n; ++i) {
+                std::construct_at(fresh + i, std::move(*slot(head_ + i)));
+                std::destroy_at(slot(head_ + i));
+            }
         }
         release(std::exchange(slots_, fresh), std::exchange(slot_count_, larger));
         head_ = 0;

@@ -4,7 +4,8 @@
 // travel between the two cores, so
 // - each side keeps a copy of the other's index and reads the real one only when the copy says full (or empty);
 // - what one side writes is 128 bytes away from what the other writes (the prefetcher pulls lines in pairs of 64);
-// - push_some() and pop_some()/drain() publish a whole batch with one store, so a line travels once per batch.
+// - push_some() and pop_some()/drain() publish a whole batch with one store, so a line travels once per batch;
+// - the lines of the next messages are asked for in advance, several at a time: see make_room() and fetch_ahead().
 // The capacity is exact, the memory behind it a power of two: a position is found by a mask.
 //
 // Promised: first in, first out; every try_* ends in a bounded number of steps. T needs a move constructor that does not
@@ -29,8 +30,8 @@
 
 namespace tenfold {
 
-/// What to do before reading the other side's index. gather: if the last look gave less than a handful (less than 64, or a
-/// quarter of the capacity), leave the other side alone for 32 pauses first. Two threads of equal speed otherwise follow each other
+/// What to do before reading the other side's index. gather: if the last look gave less than a handful (less than 256, or
+/// a quarter of the capacity), leave the other side alone for 32 pauses first. Two threads of equal speed otherwise follow each other
 /// at a distance of a few messages and drag the two index lines back and forth for each; after a pause there is a batch.
 enum class pace { now, gather };
 
@@ -54,7 +55,7 @@ public:
     /// Producer only. False when full: `value` is then untouched.
     bool try_push(T&& value, pace how = pace::now) noexcept {
         const std::size_t tail = tail_.load(std::memory_order_relaxed);  // relaxed: this thread wrote it
-        if (tail - head_seen_ == capacity_ && !look_for_room(tail, how)) [[unlikely]]
+        if (tail == room_until_ && !make_room(tail, how)) [[unlikely]]
             return false;
         std::construct_at(slot(tail), std::move(value));
         tail_.store(tail + 1, std::memory_order_release);  // pairs with the acquire in look_for_items: the slot is filled
@@ -64,7 +65,7 @@ public:
         requires std::is_copy_constructible_v<T>
     {
         const std::size_t tail = tail_.load(std::memory_order_relaxed);  // relaxed: this thread wrote it
-        if (tail - head_seen_ == capacity_ && !look_for_room(tail, how)) [[unlikely]]
+        if (tail == room_until_ && !make_room(tail, how)) [[unlikely]]
             return false;
         std::construct_at(slot(tail), value);
         tail_.store(tail + 1, std::memory_order_release);  // pairs with the acquire in look_for_items
@@ -78,6 +79,7 @@ public:
         if (capacity_ - (tail - head_seen_) < count) look_for_room(tail);
         const std::size_t n = std::min(count, capacity_ - (tail - head_seen_));
         if (n == 0) return 0;
+        if (room_until_ - tail < n) room_until_ = tail + n;
         if constexpr (by_memcpy<It>) {
             const auto* from = std::to_address(first);
             const std::size_t run =
@@ -107,6 +109,7 @@ public:
     bool try_take(F f, pace how = pace::now) noexcept(noexcept(f(std::declval<T&&>()))) {
         const std::size_t head = head_.load(std::memory_order_relaxed);  // relaxed: this thread wrote it
         if (tail_seen_ == head && !look_for_items(head, how)) return false;
+        fetch_ahead(head);
         {
             const publish guard{head_, head + 1};
             const destroy_slot taken{slot(head)};
@@ -161,7 +164,8 @@ public:
     std::size_t popped() const noexcept { return head_.load(std::memory_order_acquire); }  // pairs with the consumer's release
 
 private:
-    static constexpr std::size_t line = 128;
+    static constexpr std::size_t line = 128, cache_line = 64;  // what the prefetcher pulls in, what travels
+    static constexpr std::size_t claimed = 1024;  // bytes of slots that the producer fetches at once
 
     template <class It>
     static constexpr bool by_memcpy = std::contiguous_iterator<It> && std::is_trivially_copyable_v<T> &&
@@ -186,7 +190,7 @@ private:
 #endif
         }
     }
-    static constexpr std::size_t handful(std::size_t capacity) noexcept { return std::min<std::size_t>(64, capacity / 4); }
+    static constexpr std::size_t handful(std::size_t capacity) noexcept { return std::min<std::size_t>(256, capacity / 4); }
 
     // In a plain loop over neighbours, which the compiler can unroll and vectorise.
     template <class F>
@@ -222,6 +226,34 @@ private:
         head_seen_ = head_.load(std::memory_order_acquire);  // pairs with the consumer's release: it has left those slots
         return tail - head_seen_ != capacity_;
     }
+    // Makes try_push's one comparison right: up to room_until_ the slots are free, and their lines on the way to this core.
+    // A processor makes its stores visible in their order, so a store whose line is still at the consumer holds up all behind
+    // it. It asks for the lines of a few waiting stores in advance; but when stores to a slot and to tail_ take turns, those few
+    // reach no further than the same line of slots, and the lines come one by one. A byte written to each of the next lines, one
+    // right after the other, fetches them together. (A prefetch does not: the line is here, only shared.)
+    bool make_room(std::size_t tail, pace how) noexcept {
+        if (tail - head_seen_ == capacity_ && !look_for_room(tail, how)) return false;
+        std::size_t n = capacity_ - (tail - head_seen_);
+        if constexpr (sizeof(T) < cache_line) {
+            n = std::min({n, claimed / sizeof(T), mask_ + 1 - (tail & mask_)});
+            auto* const begin = reinterpret_cast<volatile std::byte*>(slots_);
+            std::size_t at = ((tail & mask_) * sizeof(T) + cache_line - 1) / cache_line * cache_line;
+            for (const std::size_t end = ((tail & mask_) + n) * sizeof(T); at + cache_line <= end; at += cache_line)
+                begin[at] = std::byte{};  // whole lines without a message
+        }
+        room_until_ = tail + n;
+        return true;
+    }
+    // The consumer asks for the line that it will read four lines later, as its single messages give the processor's own
+    // prefetcher too little to go by.
+    void fetch_ahead(std::size_t head) const noexcept {
+#if defined(__GNUC__)
+        if constexpr (sizeof(T) < cache_line) {
+            constexpr std::size_t per_line = std::bit_floor(cache_line / sizeof(T)), ahead = 4 * per_line;
+            if (head % per_line == 0) __builtin_prefetch(slot(head + ahead));
+        }
+#endif
+    }
     bool look_for_items(std::size_t head, pace how = pace::now) noexcept {
         if (how == pace::gather && head - head_then_ < handful(capacity_)) leave_alone();
         head_then_ = head;
@@ -236,6 +268,7 @@ private:
     // The producer's line: the consumer reads tail_ when it believes the ring is empty.
     alignas(line) std::atomic<std::size_t> tail_{0};
     std::size_t head_seen_ = 0;
+    std::size_t room_until_ = 0;  // the slots before it are free: make_room() has looked
     std::size_t tail_then_ = 0;  // where it stood when it last looked
     // The consumer's line: the producer reads head_ when it believes the ring is full.
     alignas(line) std::atomic<std::size_t> head_{0};

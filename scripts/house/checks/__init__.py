@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -85,16 +87,18 @@ def tracked(folder: Path) -> list[Path]:
     return sorted(path for path in (Path(name) for name in set(done.stdout.split("\0")) if name) if (folder / path).exists())
 
 
+def siblings(lesson) -> list[str]:
+    """The other lessons' header folders that this one includes, as its pyproject.toml names them: "04_thread_pool/include"."""
+    text = (lesson.folder / "pyproject.toml").read_text(encoding="utf-8")
+    return re.findall(r'"\.\./(\d\d_\w+/include)"', text)
+
+
 def take_copy(lesson, where: Path) -> Path:
     """The lesson's files under `where`, as a reader who copies the folder has them; for the one that includes its siblings'
     headers, those too."""
-    import re
-    import shutil
-
     folder = where / lesson.folder.name
     wanted = [(lesson.folder, path) for path in tracked(lesson.folder)]
-    text = (lesson.folder / "pyproject.toml").read_text(encoding="utf-8")
-    for sibling in re.findall(r'"\.\./(\d\d_\w+/include)"', text):
+    for sibling in siblings(lesson):
         source = lesson.folder.parent / sibling
         wanted += [(lesson.folder, Path("..") / sibling / path) for path in tracked(source)]
     for source, path in wanted:

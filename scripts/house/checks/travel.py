@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import build, python, system
 from ..lessons import Lesson
-from . import NotHere, Wrong, attempt, command, outside, take_copy
+from . import NotHere, Wrong, attempt, command, outside, siblings, take_copy
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror"]
 LINKED = re.compile(r"-l\w+")
@@ -40,6 +40,9 @@ def headers(lesson: Lesson, cxx: str) -> str:
             if re.search(r'#\s*include\s*[<"](Python\.h|pybind11|numpy)', text):
                 raise Wrong(f"{file.name} includes Python")
         compiler = [cxx, "-I", where / "include", *WARNINGS, *(flag for flag in flags if not LINKED.fullmatch(flag))]
+        for sibling in siblings(lesson):
+            shutil.copytree(lesson.folder.parent / sibling, where / sibling)
+            compiler += ["-I", where / sibling]
         whole = [file for file in files if not file.stem.endswith("-inl")]
         for file in whole:
             alone = where / "alone.cpp"
