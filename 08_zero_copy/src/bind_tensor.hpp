@@ -1,0 +1,128 @@
+// bind_tensor.hpp: memory that somebody else owns, as the kernels want it: address, shape, strides, and what keeps it alive.
+//
+// Three protocols lead here and none copies: the buffer protocol (NumPy, memoryview, mmap, array.array, our own View),
+// Arrow's C data interface (__arrow_c_array__) and DLPack (__dlpack__). What cannot be read where it is is an error that
+// names the cure.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bind_keeper.hpp"
+#include "boundary.hpp"
+#include "tenfold/strided.hpp"
+
+namespace bind {
+
+namespace py = pybind11;
+namespace zc = tenfold::zero_copy;
+using tenfold::boundary::detail::join;
+using tenfold::boundary::detail::type_of;
+
+enum class types { float64, either };
+
+struct tensor {
+    void* data = nullptr;
+    bool is_double = true, read_only = true;
+    std::vector<Py_ssize_t> shape, strides;  // strides in items
+    keeper owner;
+
+    std::size_t size() const {
+        std::size_t all = 1;
+        for (const Py_ssize_t extent : shape) all *= static_cast<std::size_t>(extent);
+        return all;
+    }
+    bool dense() const {  // C-contiguous
+        Py_ssize_t step = 1;
+        for (std::size_t i = shape.size(); i-- > 0; step *= shape[i])
+            if (shape[i] != 1 && strides[i] != step) return size() == 0;
+        return true;
+    }
+
+    /// As rows and columns; what has no or more dimensions is one row.
+    template <class T>
+    zc::view2d<T> view() const {
+        auto* const at = static_cast<T*>(data);
+        const auto extent = [&](std::size_t i) { return static_cast<std::size_t>(shape[i]); };
+        if (shape.size() == 1) return zc::view2d<T>{at, 1, extent(0), strides[0] * shape[0], strides[0]};
+        if (shape.size() == 2) return zc::view2d<T>{at, extent(0), extent(1), strides[0], strides[1]};
+        return zc::view2d<T>{at, 1, size(), static_cast<std::ptrdiff_t>(size()), 1};
+    }
+    template <class T>
+    zc::view1d<T> line() const {
+        return zc::view1d<T>{static_cast<T*>(data), static_cast<std::size_t>(shape[0]), strides[0]};
+    }
+};
+
+inline std::string shape_text(const std::vector<Py_ssize_t>& shape) {
+    std::string text;
+    for (const Py_ssize_t extent : shape) text += (text.empty() ? "" : ", ") + std::to_string(extent);
+    return "(" + text + (shape.size() == 1 ? ",)" : ")");
+}
+
+/// How messages speak of an argument, and what it must be.
+struct wanted {
+    const char* arg;
+    types type = types::either;
+    bool writable = false;
+
+    std::string kind() const { return type == types::float64 ? "float64" : "float32 or float64"; }
+    std::string cure(std::string_view copy) const {  // what is written into a copy is lost
+        return writable ? join("; pass a writable array of ", kind()) : join("; use ", copy);
+    }
+    py::type_error wrong_type(const std::string& got) const {
+        return py::type_error(
+            join(arg, " must be an array of ", kind(), ", not ", got, cure(join("numpy.asarray(", arg, ", numpy.float64)"))));
+    }
+    void may_write(bool read_only) const {
+        if (writable && read_only) throw py::value_error(join(arg, " is read-only; pass a writable array"));
+    }
+};
+
+/// The buffer protocol, strides and all.
+inline tensor from_buffer(py::handle source, const wanted& want) {
+    auto view = std::make_unique<Py_buffer>();
+    if (PyObject_GetBuffer(source.ptr(), view.get(), PyBUF_FULL_RO) != 0) {
+        py::error_already_set error;
+        if (error.matches(PyExc_ValueError) && py::hasattr(source, "dtype"))  // a dtype that has no buffer format
+            throw want.wrong_type(py::str(source.attr("dtype")));
+        throw error;
+    }
+    tensor out;
+    Py_buffer* const got = view.release();
+    out.owner = keep(got, [](Py_buffer* held) {
+        PyBuffer_Release(held);
+        delete held;
+    });
+    std::string_view format = got->format != nullptr ? got->format : "B";
+    const bool marked = format.find_first_of("@=<>!") == 0;
+    const char order = marked ? format.front() : '@';
+    if (marked) format.remove_prefix(1);
+    if ((format != "d" && format != "f") || (format == "f" && want.type == types::float64))
+        throw want.wrong_type(py::hasattr(source, "dtype") ? std::string(py::str(source.attr("dtype")))
+                                                           : join("'", format, "' (", type_of(source), ")"));
+    out.is_double = format == "d";
+    if (std::endian::native == std::endian::little ? order == '>' || order == '!' : order == '<')
+        throw py::value_error(join(want.arg, " is not in native byte order",
+                                   want.cure(join(want.arg, ".astype(numpy.", out.is_double ? "float64)" : "float32)"))));
+    want.may_write(got->readonly != 0);
+    out.read_only = got->readonly != 0;
+    out.data = got->buf;
+    bool aligned = reinterpret_cast<std::uintptr_t>(got->buf) % static_cast<std::uintptr_t>(got->itemsize) == 0;
+    for (int i = 0; i < got->ndim; ++i) {
+        out.shape.push_back(got->shape[i]);
+        out.strides.push_back(got->strides[i] / got->itemsize);
+        aligned = aligned && (got->strides[i] % got->itemsize == 0 || got->shape[i] < 2);
+    }
+    if (got->suboffsets != nullptr || (!aligned && out.size() != 0))
+        throw py::value_error(join(want.arg, " is not aligned", want.cure(join(want.arg, ".copy()"))));
+    return out;
+}
+
+}  // namespace bind

@@ -1,0 +1,163 @@
+"""The threads of one run, and the handle that cancels or drains it.
+
+Each run has threads of its own, so a stage may run another pipeline, or the same one, without waiting for itself; starting
+a thread costs some 50 µs. A task is a whole chunk of items: no item ever has a lock or a future.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+GRACE_S = 0.1
+"""So long a cancelled run waits for calls that are going on; then it leaves them to end by themselves."""
+
+
+class Control:
+    """A handle on runs that are going on, for other threads: ``pipeline.run(source, control=control)``.
+
+    One handle may serve several runs; after `cancel` or `drain` it stays so, and a run given it ends at once.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._cancelled = self._draining = False
+
+    def cancel(self) -> None:
+        """Ends the runs now: what is in flight is dropped, `run` raises PipelineCancelled within 100 ms of a stage's call.
+
+        A call that is going on in a worker is not interrupted; nothing more is called after it. With one worker, and in a
+        source, the calls are made by the thread that runs the pipeline, so cancelling waits for the one going on.
+        """
+        with self._lock:
+            self._cancelled = True
+            runs = list(self._runs)
+        for run in runs:
+            run.stop()
+
+    def drain(self) -> None:
+        """Reads nothing more from the source; all that was read goes through, and `run` returns what came out."""
+        self._draining = True
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled
+
+    @property
+    def draining(self) -> bool:
+        """Whether `drain` was called."""
+        return self._draining
+
+    def _add(self, run: Any) -> None:
+        with self._lock:
+            self._runs.add(run)
+            cancelled = self._cancelled
+        if cancelled:
+            run.stop()
+
+
+class Task:
+    """A chunk on its way through stages: worked on in slices, so that a stage that makes many of one stays bounded."""
+
+    __slots__ = ("_done", "error", "flow", "held", "outputs", "over", "seconds", "slice")
+
+    def __init__(self, flow: Iterator[Any], held: int, slice: int) -> None:
+        self.flow, self.held, self.slice = flow, held, slice
+        self.seconds = 0.0
+        self._done = threading.Lock()
+        self._done.acquire()
+        self.reset()
+
+    def reset(self) -> None:
+        self.outputs: list[Any] = []
+        self.error: BaseException | None = None
+        self.over = False
+
+    def work(self) -> None:
+        begin = time.perf_counter()
+        try:
+            room = self.slice
+            for chunk in self.flow:
+                self.outputs.append(chunk)
+                room -= len(chunk.values)
+                if room <= 0:
+                    break
+            else:
+                self.over = True
+        except BaseException as error:
+            self.error, self.over = error, True
+        finally:
+            self.seconds = time.perf_counter() - begin
+            self._done.release()
+
+    def done(self) -> bool:
+        return not self._done.locked()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it is done; the one who was told yes takes the outputs. Signal handlers run meanwhile."""
+        return self._done.acquire(timeout=seconds)
+
+
+class Pool:
+    """Threads that work on tasks, in the order they were submitted."""
+
+    def __init__(self, workers: int, name: str) -> None:
+        self.workers, self.name = workers, name
+        self.tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self.threads: list[threading.Thread] = []
+        self.pid = os.getpid()
+
+    def submit(self, task: Task) -> None:
+        if len(self.threads) < self.workers:
+            self._start()
+        self.tasks.put(task)
+
+    def check(self) -> None:
+        if os.getpid() != self.pid:
+            raise RuntimeError("this run was begun before fork(), and its threads stayed in the parent: run the pipeline anew")
+
+    def stop(self, limit: float | None) -> None:
+        """Waits for the threads, at most `limit` seconds."""
+        if os.getpid() != self.pid:
+            return
+        for _ in self.threads:
+            self.tasks.put(None)
+        until = None if limit is None else time.monotonic() + limit
+        for thread in self.threads:
+            if thread is not threading.current_thread():  # a run that was forgotten may be collected by any thread
+                thread.join(None if until is None else max(0.0, until - time.monotonic()))
+        self.threads.clear()
+
+    def _start(self) -> None:
+        name = f"{self.name}-{len(self.threads)}"
+        try:
+            # Daemons: an abandoned stream does not keep the process from ending.
+            thread = threading.Thread(target=_loop, args=(self.tasks,), name=name, daemon=True)
+        except RuntimeError:  # a sub-interpreter with a GIL of its own has no daemons: ended before they are waited for
+            thread = threading.Thread(target=_loop, args=(self.tasks,), name=name, daemon=False)
+            if not self.threads:
+                threading._register_atexit(_end, weakref.ref(self))  # type: ignore[attr-defined]
+        thread.start()
+        self.threads.append(thread)
+
+
+def _loop(tasks: queue.SimpleQueue[Task | None]) -> None:
+    while True:
+        task = tasks.get()
+        if task is None:
+            return
+        task.work()
+        del task  # or the last one, and all it refers to, lives as long as the thread is idle
+
+
+def _end(pool: weakref.ref[Pool]) -> None:
+    alive = pool()
+    if alive is not None:
+        alive.stop(None)
