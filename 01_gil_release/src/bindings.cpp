@@ -98,6 +98,7 @@ void release_and_reacquire(std::int64_t count, bool bare) {
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::per_interpreter_gil()) {
+    tenfold::boundary::begin_module();
     m.doc() = "Lesson 01: when to release the GIL, what it costs, what it buys.";
 
     m.def("compute_primes_blocking", [](integer<"n"> n) { return primes_blocking(n); }, "n"_a, R"(

@@ -20,6 +20,14 @@ namespace tenfold::boundary {
 
 namespace py = pybind11;
 
+/// First in PYBIND11_MODULE. pybind11 3.1 finds a module's own types by the address of the interpreter that it served last on
+/// this thread. A new interpreter may have the address of one that is gone: its import would end in "already registered".
+inline void begin_module() {
+#if defined(PYBIND11_HAS_SUBINTERPRETER_SUPPORT) && PYBIND11_VERSION_HEX < 0x03020000
+    py::detail::get_local_internals_pp_manager().unref();
+#endif
+}
+
 [[noreturn]] inline void sleep_until_the_process_ends() noexcept {
     for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
 }

@@ -152,6 +152,7 @@ void render(const picture& p, std::span<std::uint32_t> out) {
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::per_interpreter_gil()) {
+    tenfold::boundary::begin_module();
     m.doc() = "Lesson 02: OpenMP from Python - map, filter, reduce, sort, matrix product, word count, Mandelbrot.";
     const auto none = py::none();
 

@@ -256,6 +256,7 @@ py::dict build_info() {
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::per_interpreter_gil()) {
+    tenfold::boundary::begin_module();
     m.doc() = "Lesson 03: timers, robust statistics, memory bandwidth, and thirteen loops.";
     using result = tenfold::timer_result;
     using runs_argument = count<"runs", 100'000'000>;

@@ -138,6 +138,7 @@ After Ctrl-C nothing is lost: what the call had taken is in the queue again.
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::per_interpreter_gil()) {
+    tenfold::boundary::begin_module();
     m.doc() = "Lesson 04: thread pools - work stealing, fork-join, futures, adaptive sizing.";
     const auto none = py::none();
     const auto registry = std::make_shared<pool_registry>();

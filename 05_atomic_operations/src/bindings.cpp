@@ -467,6 +467,7 @@ str
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::per_interpreter_gil()) {
+    tenfold::boundary::begin_module();
     m.doc() = "Lesson 05: atomic counters, flags and statistics, seqlocks, lock-free containers.";
     bind_counter(m);
     bind_flag(m);

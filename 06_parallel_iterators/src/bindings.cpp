@@ -8,6 +8,7 @@
 #include "bind_selections.hpp"
 
 PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used(), pybind11::multiple_interpreters::per_interpreter_gil()) {
+    tenfold::boundary::begin_module();
     m.doc() = "Lesson 06: parallel pipelines - map, filter, flat_map, fold, scan, group_by, windows, find, in one pass.";
     bind::bind_maps(m);
     bind::bind_selections(m);

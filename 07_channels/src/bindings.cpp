@@ -40,6 +40,7 @@ py::list texts(const tenfold::decimal_texts& from) {
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::per_interpreter_gil()) {
+    tenfold::boundary::begin_module();
     m.doc() = "Lesson 07: channels between threads - producer and consumer, pipelines, fan-out and fan-in, broadcast.";
 
     const channel_errors errors{

@@ -12,6 +12,7 @@
 namespace py = pybind11;
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::per_interpreter_gil()) {
+    tenfold::boundary::begin_module();
     m.doc() = "Lesson 08: NumPy, buffers, Arrow and DLPack without copies; SIMD chosen at run time.";
     bind::bind_contract(m);
     bind::bind_elementwise(m);

@@ -656,6 +656,14 @@ struct threads : detail::argument {
 
 // ---- The GIL -----------------------------------------------------------------------------------------------------
 
+/// First in PYBIND11_MODULE. pybind11 3.1 finds a module's own types by the address of the interpreter that it served last on
+/// this thread. A new interpreter may have the address of one that is gone: its import would end in "already registered".
+inline void begin_module() {
+#if defined(PYBIND11_HAS_SUBINTERPRETER_SUPPORT) && PYBIND11_VERSION_HEX < 0x03020000
+    py::detail::get_local_internals_pp_manager().unref();
+#endif
+}
+
 /// The GIL, released and retaken with nothing but the thread's own state: right in every sub-interpreter.
 class released_gil {
 public:

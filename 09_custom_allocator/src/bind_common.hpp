@@ -69,12 +69,6 @@ public:
         }
         return lease(*this, std::move(thing));
     }
-    /// f(each) for those that nobody has borrowed.
-    template <class F>
-    void for_each(F&& f) {
-        const std::lock_guard guard(lock_);
-        for (auto& each : free_) f(*each);
-    }
 
 private:
     void give_back(std::unique_ptr<T> thing) noexcept {
@@ -117,8 +111,6 @@ struct row_scratch {
     numbers<double> values;
     std::vector<std::size_t> offsets;
     std::vector<row> rows;
-
-    void release() { *this = row_scratch(); }
 };
 
 /// A 2-D array, a sequence of 1-D arrays, or a sequence of sequences of numbers; rows of any length.

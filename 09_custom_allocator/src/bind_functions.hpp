@@ -143,7 +143,7 @@ list of float, or array
         },
         "batches"_a, py::kw_only(), "num_threads"_a = none, "out"_a = none, R"(
 Squares of all numbers of all batches, one after the other. What a batch needs on the way is taken from an arena, one for each
-thread, which is reset after every batch: at no time is there more of it than the largest batch needs.
+thread, which is reset after every batch, and after every 2**20 numbers of a longer one.
 
 Parameters
 ----------

@@ -1,6 +1,7 @@
 // bind_slots.hpp - PoolAllocator: memoryviews that own their memory, and every way to give one back wrongly.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -44,7 +45,7 @@ public:
         const auto base = py::reinterpret_steal<py::object>(PyObject_GetAttr(view.ptr(), obj_.ptr()));
         if (!base) {  // ValueError: the view is released
             PyErr_Clear();
-            throw py::value_error("double free: the view was released, its slot is back in the pool");
+            throw py::value_error("double free: the view was released before");
         }
         if (!py::type::handle_of(base).is(slot_type_))
             throw py::value_error("foreign free: the view's memory is not from a pool");
@@ -92,7 +93,8 @@ private:
     }
 
     std::size_t budget_;
-    bool trace_, closed_ = false;
+    bool trace_;
+    std::atomic<bool> closed_{false};
     py::object slot_type_;
     const py::str obj_{"obj"}, release_{"release"};  // made once: they are looked up for every view
     std::shared_ptr<slot_pool> pool_;
@@ -125,8 +127,8 @@ trace : bool
 
 Notes
 -----
-Sizes are rounded up to size classes. Each thread keeps a few free slots of each class; what another thread gives back goes to
-the slot's own thread through a list without locks.
+Sizes are rounded up to size classes. Without a budget each thread keeps free slots of each class; what another thread gives
+back goes to the slot's own thread through a list without locks. With a budget all threads share the free slots.
 )")
         .def(py::init([slot_type](count<"capacity", (std::int64_t{1} << 31)> capacity, const py::object& budget, bool debug,
                                   bool trace) {

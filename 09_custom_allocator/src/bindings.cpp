@@ -12,6 +12,7 @@
 #include "bind_slots.hpp"
 
 PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used(), pybind11::multiple_interpreters::per_interpreter_gil()) {
+    tenfold::boundary::begin_module();
     m.doc() = "Lesson 09: buffer pools, object pools, arenas, sliding windows, and memoryviews that own their memory.";
     tenfold::boundary::bind_functions(m);
     tenfold::boundary::bind_pools(m);

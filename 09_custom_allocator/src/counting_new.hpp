@@ -29,6 +29,7 @@ inline constexpr bool counted = true;
 inline void* counted_new(std::size_t size, std::size_t alignment) {
     allocations_made.add(size);
     if (size == 0) size = 1;
+    if (size > SIZE_MAX - alignment) throw std::bad_alloc();  // rounding up would wrap
     for (;;) {
         void* const memory =
             alignment == 0 ? std::malloc(size) : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
@@ -44,7 +45,6 @@ inline constexpr bool counted = false;
 }  // namespace tenfold::boundary
 
 #ifdef __ELF__
-// The forms with std::nothrow_t and for arrays call these.
 void* operator new(std::size_t size) { return tenfold::boundary::counted_new(size, 0); }
 void* operator new(std::size_t size, std::align_val_t alignment) {
     return tenfold::boundary::counted_new(size, static_cast<std::size_t>(alignment));

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -73,7 +74,11 @@ struct py_slot {
     void give_back() noexcept {
         if (data == nullptr) return;
         home->remove(this);
-        home->pool.deallocate(std::exchange(data, nullptr));
+        try {
+            home->pool.deallocate(std::exchange(data, nullptr));
+        } catch (const std::bad_alloc&) {
+            // Not even a note for another thread's slot could be had: the slot stays out until the pool goes.
+        }
     }
 
 private:

@@ -128,7 +128,7 @@ TEST_CASE("buffer_pool: beyond capacity an extra block, a refusal, or an empty h
     CHECK(pool.stats().live == 2);
     CHECK(pool.available() == 0);
 
-    buffer_pool strict(64, 1, {.beyond = overflow::refuse});
+    buffer_pool strict(64, 1, {.beyond = when_full::refuse});
     const buffer only = strict.acquire();
     CHECK_THROWS_AS(strict.acquire(), pool_exhausted);
     CHECK_THROWS_AS(strict.allocate(), pool_exhausted);
@@ -500,6 +500,63 @@ TEST_CASE("arena: the budget holds, and what it refuses changes nothing") {
     CHECK_THROWS_AS(memory.allocate(5000), budget_exceeded);
     memory.reset();
     CHECK(memory.allocate(100));
+}
+
+TEST_CASE("arena: demands that grow replace the block that became too small") {
+    arena memory(1024);
+    std::size_t most = 0;
+    for (std::size_t bytes = 1 << 20; bytes < 3 << 20; bytes += 1000) {
+        std::memset(memory.allocate(bytes), 7, bytes);
+        memory.reset();
+        most = std::max(most, memory.reserved());
+    }
+    CHECK(most < 3 * (3 << 20));
+    arena large(1024);
+    for (std::size_t bytes = 80 << 20; bytes < 90 << 20; bytes += 1 << 20) {
+        large.allocate(bytes);
+        large.reset();
+    }
+    CHECK(large.reserved() < 2 * (90 << 20));
+    CHECK(large.blocks() <= 3);
+}
+
+TEST_CASE("arena: unused blocks make room within the budget") {
+    arena memory({.first_block = 1024, .budget = 1 << 20});
+    for (int i = 0; i < 700; ++i) memory.allocate(1000);
+    memory.reset();
+    CHECK(memory.allocate(900'000));
+    CHECK(memory.reserved() <= 1 << 20);
+    CHECK_THROWS_AS(memory.allocate(900'000), budget_exceeded);
+    memory.reset();
+    CHECK(memory.allocate(900'000));
+}
+
+TEST_CASE("arena: random demands stay apart, whatever was asked for before") {
+    arena memory(64);
+    std::mt19937 random(11);
+    for (int round = 0; round < 300; ++round) {
+        std::vector<std::pair<unsigned char*, std::size_t>> all;
+        std::size_t total = 0;
+        arena::marker mark = memory.mark();
+        std::size_t marked = 0;
+        for (int i = 0, n = static_cast<int>(random() % 30); i < n; ++i) {
+            const std::size_t bytes = random() % (random() % 8 == 0 ? 100'000 : 500);
+            auto* block = static_cast<unsigned char*>(memory.allocate(bytes, std::size_t{1} << random() % 10));
+            std::memset(block, i, bytes);
+            all.emplace_back(block, bytes);
+            total += bytes;
+            if (random() % 10 == 0) mark = memory.mark(), marked = all.size();
+            if (random() % 10 == 0) memory.rewind(mark), all.resize(marked);
+        }
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            if (all[i].second == 0) continue;
+            REQUIRE(memory.owns(all[i].first));
+            for (std::size_t j = 0; j < i; ++j)
+                REQUIRE((all[i].first >= all[j].first + all[j].second || all[j].first >= all[i].first + all[i].second));
+        }
+        REQUIRE(memory.used() <= memory.reserved());
+        memory.reset();
+    }
 }
 
 TEST_CASE("arena: sizes that overflow, alignments that are none") {

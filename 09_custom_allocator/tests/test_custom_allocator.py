@@ -667,6 +667,14 @@ def test_double_free_is_refused():
         pass
     with pytest.raises(ValueError, match="double free"):
         pool.deallocate(view)
+    view = pool.allocate(8)
+    part = view[2:4]
+    view.release()
+    with pytest.raises(ValueError, match="^double free: the view was released before$"):  # its slot is not back: `part`
+        pool.deallocate(view)
+    assert pool.get_stats().live == 1
+    pool.deallocate(part)
+    assert pool.get_stats().live == 0
 
 
 def test_foreign_free_is_refused():
@@ -733,6 +741,34 @@ def test_the_budget_is_named():
     for view in views:
         pool.deallocate(view)
     assert pool.get_stats().live == 0
+
+
+def test_a_budget_is_for_all_threads():
+    """What one thread gave back serves another, although both live on: the rounds would run into the budget otherwise."""
+    pool = ca.PoolAllocator(64, budget=1_048_576)
+    there, back = queue.Queue(), queue.Queue()
+
+    def consume():
+        while (view := there.get()) is not None:
+            pool.deallocate(view)
+            del view
+            back.put(None)
+        pool.deallocate(pool.allocate(900_000))  # all that the other one has used so far is free
+
+    consumer = threading.Thread(target=consume)
+    consumer.start()
+    try:
+        for _ in range(20):
+            for view in [pool.allocate(32_768) for _ in range(24)]:
+                there.put(view)
+            del view
+            for _ in range(24):
+                back.get(timeout=30)
+    finally:
+        there.put(None)
+        consumer.join(30)
+    assert pool.get_stats().live == 0 and pool.get_stats().misses < 24 * 20 / 4
+    pool.deallocate(pool.allocate(900_000))
 
 
 def test_slots_are_counted():
@@ -854,6 +890,22 @@ def test_leaks_are_told_at_exit():
     assert "1 slot was not given back: 123 bytes (<string>:" in child.stderr
     child = run_child("import warnings; warnings.simplefilter('always')\n" + inspect.cleandoc(code + "    view.release()"))
     assert (child.returncode, child.stderr) == (0, "")
+
+
+def test_a_pool_is_open_to_the_very_end():
+    child = run_child("""
+        import atexit
+
+        @atexit.register
+        def last():
+            with pool.allocate(5) as view:
+                view[:] = b"hello"
+                print(bytes(view))
+
+        import custom_allocator  # after the registration, so what it registers itself runs before
+        pool = custom_allocator.PoolAllocator(5)
+    """)
+    assert (child.returncode, child.stdout, child.stderr) == (0, "b'hello'\n", "")
 
 
 # ---- writing to memory that was given back
@@ -1053,6 +1105,14 @@ def test_an_arena_allocates_for_the_largest_batch_only():
         counts.append(counter)
     assert counts[1].allocations - counts[0].allocations < 30  # vectors that grow, nothing for each batch
     assert counts[1].bytes < 200_000  # of 8 MB
+
+
+@needs_counting
+def test_one_long_window_needs_little_memory():
+    data = np.ones(2_000_000)
+    with ca.count_allocations() as counter:
+        assert ca.sliding_window_sum(data, len(data), num_threads=1).tolist() == [2e6]
+    assert counter.bytes < 200_000
 
 
 # ---- the GIL, Ctrl-C, exit, fork, sub-interpreters

@@ -7,6 +7,7 @@
 #include <tenfold_testing.hpp>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -127,11 +128,13 @@ TEST_CASE("size classes hold what they are for, waste at most a fifth, and are i
 }
 
 TEST_CASE("sized_allocator: every block has one owner, frees by any thread") {
+    const std::size_t budget = GENERATE(as<std::size_t>{}, huge, std::size_t{1} << 30);  // with one, all threads share a heap
     for (const bool debug : {false, true})
         for (const int threads : thread_counts) {
             leak_report told;
             {
-                sized_allocator memory({.debug = debug, .on_leak = [&](const leak_report& report) { told = report; }});
+                sized_allocator memory(
+                    {.budget = budget, .debug = debug, .on_leak = [&](const leak_report& report) { told = report; }});
                 for (unsigned round = 0; round < 3; ++round) {
                     random_work(memory, threads, debug ? 1500 : 4000, 100 * round);
                     const auto stats = memory.stats();
@@ -139,9 +142,9 @@ TEST_CASE("sized_allocator: every block has one owner, frees by any thread") {
                     REQUIRE(stats.live_bytes == 0);
                     REQUIRE(stats.refused == 0);
                     REQUIRE(stats.hits + stats.misses == stats.frees);
-                    if (threads > 1) REQUIRE(stats.remote_frees > 0);
+                    if (threads > 1) REQUIRE((stats.remote_frees > 0) == (budget == huge));
                     // Threads of the second round take over what those of the first left behind.
-                    REQUIRE(stats.caches <= static_cast<std::size_t>(threads) + 1);
+                    REQUIRE(stats.caches <= (budget == huge ? static_cast<std::size_t>(threads) + 1 : 0));
                 }
                 memory.check();
                 memory.trim();
@@ -362,10 +365,81 @@ TEST_CASE("sized_allocator: the budget bounds what the system gave, and unused m
         drop();  // the next size needs all of it
     }
     CHECK(memory.stats().peak_bytes <= 1 << 20);
+    const std::size_t held = memory.stats().bytes;
     CHECK_THROWS_AS(memory.allocate(2 << 20), budget_exceeded);
+    CHECK(memory.stats().bytes == held);  // what can never fit throws nothing out
     fill(100);
     std::jthread([&] { drop(); }).join();  // freed elsewhere: comes back to this thread when it needs it
     CHECK(memory.allocate(500'000) != nullptr);
+}
+
+TEST_CASE("sized_allocator: within a budget, what one thread gave back serves the others while it lives") {
+    sized_allocator memory({.budget = 1 << 20});
+    std::barrier step(2);
+    std::vector<void*> handed;
+    const auto take = [&](std::size_t bytes, std::size_t n) {
+        for (std::size_t i = 0; i < n; ++i) handed.push_back(memory.allocate(bytes));
+    };
+    std::jthread consumer([&] {
+        for (int round = 0; round < 50; ++round) {
+            step.arrive_and_wait();
+            for (void* each : handed) memory.deallocate(each);
+            handed.clear();
+            step.arrive_and_wait();
+        }
+        for (int i = 0; i < 3; ++i) take(300'000, 1);  // nor does it matter who asks for the large ones
+        for (void* each : handed) memory.deallocate(each);
+        handed.clear();
+        step.arrive_and_wait();  // it lives on, with nothing
+        step.arrive_and_wait();
+    });
+    bool refused = false;
+    for (int round = 0; round < 50; ++round) {
+        try {
+            take(round % 2 ? 32'768 : 1000, round % 2 ? 24 : 900);
+        } catch (const budget_exceeded&) {
+            refused = true;
+        }
+        step.arrive_and_wait();
+        step.arrive_and_wait();
+    }
+    step.arrive_and_wait();
+    try {
+        take(30'000, 30);
+    } catch (const budget_exceeded&) {
+        refused = true;
+    }
+    for (void* each : handed) memory.deallocate(each);
+    step.arrive_and_wait();
+    CHECK_FALSE(refused);
+    CHECK(memory.stats().live == 0);
+}
+
+TEST_CASE("sized_allocator: large blocks of many sizes come and go") {
+    sized_allocator memory;
+    std::mt19937 random(5);
+    std::vector<stamped> all;
+    for (int i = 0; i < 4000; ++i) {
+        if (random() % 2 || all.empty()) {
+            stamped block{nullptr, 33'000 + random() % 400'000, 0};
+            block.memory = static_cast<unsigned char*>(memory.allocate(block.bytes));
+            block.stamp = static_cast<unsigned char>(random());
+            block.memory[0] = block.memory[block.bytes - 1] = block.stamp;
+            all.push_back(block);
+        } else {
+            std::swap(all[random() % all.size()], all.back());
+            const stamped block = all.back();
+            all.pop_back();
+            REQUIRE((block.memory[0] == block.stamp && block.memory[block.bytes - 1] == block.stamp));
+            memory.deallocate(block.memory);
+            REQUIRE_THROWS_AS(memory.deallocate(block.memory), double_free);
+        }
+        if (i % 500 == 0) memory.trim();
+    }
+    REQUIRE(memory.stats().live == all.size());
+    for (const stamped& block : all) memory.deallocate(block.memory);
+    memory.trim();
+    CHECK(memory.stats().bytes == 0);
 }
 
 TEST_CASE("sized_allocator: leaks are reported, by size") {
@@ -486,7 +560,7 @@ TEST_CASE("sized_allocator: destructors of thread-locals may still allocate and 
 
 #ifndef UNDER_TSAN  // which does not follow a child of a process with threads
 TEST_CASE("sized_allocator: a forked child goes on with what its thread had, whatever the others did") {
-    sized_allocator memory;
+    sized_allocator memory({.budget = GENERATE(as<std::size_t>{}, huge, std::size_t{1} << 30)});
     std::atomic<bool> over{false};
     std::mutex mutex;
     void* theirs = nullptr;

@@ -167,6 +167,18 @@ TEST_CASE("sliding_window_sum: the same bits at every thread count and vector wi
         }
 }
 
+TEST_CASE("sliding_window_sum: can be stopped in the middle of one long window") {
+    const std::vector<double> data(400'000, 1.0);
+    std::vector<double> out(150'001);
+    for (const int threads : thread_counts) {
+        std::atomic<int> asked{0};
+        CHECK_THROWS_AS(sliding_window_sum(data, 250'000, out, threads, [&] { return ++asked > 40; }), stopped);
+        CHECK(asked < 60);
+        sliding_window_sum(data, 250'000, out, threads);
+        CHECK(std::all_of(out.begin(), out.end(), [](double x) { return x == 250'000.0; }));
+    }
+}
+
 TEST_CASE("sliding_window_sum: bad arguments") {
     std::vector<double> data(10, 1.0), out(10);
     const auto message = [&](std::size_t window) -> std::string {
@@ -334,6 +346,32 @@ TEST_CASE("object_workspace: x + x*x as written, nothing allocated after warm-up
     }
     CHECK_THROWS_AS(object_workspace(0), std::invalid_argument);
     CHECK_THROWS_AS(object_workspace(std::numeric_limits<std::size_t>::max()), std::bad_alloc);
+}
+
+TEST_CASE("object_workspace: of large objects there are few") {
+    object_workspace workspace(16 << 20);
+    std::vector<double> items(1000, 3.0);
+    workspace.x_plus_x2(items, items);
+    CHECK(std::all_of(items.begin(), items.end(), [](double x) { return x == 12.0; }));
+    CHECK(workspace.reserved_bytes() <= 32 << 20);
+}
+
+TEST_CASE("batch_squares_arena: batches that are worked through in parts") {
+    const std::size_t part = 1 << 20;
+    const auto values = wide_range(3 * part + 40'000, 9).values;
+    std::vector<row> batches;
+    std::size_t at = 0;
+    for (const std::size_t n : {std::size_t{0}, std::size_t{5}, part, std::size_t{0}, part + 1, std::size_t{7}, part - 1,
+                                std::size_t{30'000}, std::size_t{0}}) {
+        batches.push_back(row(values).subspan(at, n));
+        at += n;
+    }
+    std::vector<double> out(at);
+    for (const int threads : thread_counts) {
+        std::fill(out.begin(), out.end(), 0.0);
+        batch_squares_arena(batches, out, threads);
+        for (std::size_t i = 0; i < at; ++i) REQUIRE(out[i] == values[i] * values[i]);
+    }
 }
 
 TEST_CASE("run_chunks: every chunk once, the lowest error, stops, workers below the number of threads") {

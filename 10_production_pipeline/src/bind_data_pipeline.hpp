@@ -8,6 +8,7 @@
 #include <tuple>
 #include <utility>
 
+#include "bind_made.hpp"
 #include "boundary.hpp"
 #include "tenfold/aggregate.hpp"
 #include "tenfold/data_pipeline.hpp"
@@ -22,7 +23,8 @@ using tenfold::pipeline_stats;
 /// The pipeline, ended without the GIL: its destructor joins threads.
 class shared_pipeline {
 public:
-    shared_pipeline(int threads, std::size_t batch_size) : pipeline_(make(threads, batch_size)) {}
+    shared_pipeline(int threads, std::size_t batch_size)
+        : pipeline_(released([&](auto) { return std::make_unique<tenfold::data_pipeline>(threads, batch_size); })) {}
     shared_pipeline(const shared_pipeline&) = delete;
     shared_pipeline& operator=(const shared_pipeline&) = delete;
     ~shared_pipeline() {
@@ -33,19 +35,17 @@ public:
     tenfold::data_pipeline* operator->() const { return pipeline_.get(); }
 
 private:
-    static std::unique_ptr<tenfold::data_pipeline> make(int threads, std::size_t batch_size) {
-        released_gil gil;
-        try {
-            auto made = std::make_unique<tenfold::data_pipeline>(threads, batch_size);
-            gil.finish();
-            return made;
-        } catch (...) {
-            gil.finish();
-            throw;
-        }
-    }
     std::unique_ptr<tenfold::data_pipeline> pipeline_;
 };
+
+}  // namespace bind
+
+template <>
+struct pybind11::detail::type_caster<bind::shared_pipeline> : bind::made_caster<bind::shared_pipeline> {};
+template <>
+struct pybind11::detail::type_caster<tenfold::pipeline_stats> : bind::made_caster<tenfold::pipeline_stats> {};
+
+namespace bind {
 
 /// An array that owns its block: nothing is copied.
 inline array_object<double> to_array(tenfold::result_block&& block) {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "bind_made.hpp"
 #include "boundary.hpp"
 #include "tenfold/kernel_program.hpp"
 #include "tenfold/latency_histogram.hpp"
@@ -55,6 +56,15 @@ private:
     mutable std::mutex mutex_;  // nobody calls Python or waits under it
     tenfold::latency_histogram histogram_;
 };
+
+}  // namespace bind
+
+template <>
+struct pybind11::detail::type_caster<tenfold::kernel_program> : bind::made_caster<tenfold::kernel_program> {};
+template <>
+struct pybind11::detail::type_caster<bind::shared_histogram> : bind::made_caster<bind::shared_histogram> {};
+
+namespace bind {
 
 inline void bind_histogram(py::module_& m) {
     using ns = amount<"ns">;

@@ -7,6 +7,7 @@
 namespace py = pybind11;
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::per_interpreter_gil()) {
+    tenfold::boundary::begin_module();
     m.doc() =
         "Lesson 10: a production pipeline - DataPipeline, aggregate_pipeline, and what Pipeline's native stages are made of.";
     bind::bind_data_pipeline(m);

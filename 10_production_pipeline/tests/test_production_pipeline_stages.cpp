@@ -263,6 +263,30 @@ TEST_CASE("a source that dies: what it gave arrives, then its error, whatever th
     CHECK_THROWS_AS(lies.result.rethrow(), std::logic_error);
 }
 
+#ifndef PIPELINE_TESTING_TSAN
+TEST_CASE("no memory for the record of a failure: the run ends all the same, and says so") {
+    const auto policy = GENERATE(on_error::raise, on_error::collect);
+    const bool here = GENERATE(false, true), in_source = GENERATE(false, true);
+    const auto fail = [](item x) {
+        if (x == 5) no_memory = true;
+        return x == 5 ? throw 5 : x;
+    };
+    const auto p = pipeline<item>(with(2, 4, 2, policy)).parallel_map("stage", [=](item x) { return in_source ? x : fail(x); });
+    const auto source = [=, next = item{0}](std::span<item> room) mutable {
+        room[0] = in_source ? fail(next) : next;
+        return std::size_t{++next <= 100};
+    };
+    bool told = false;
+    try {
+        run(p, source, here);
+    } catch (const std::bad_alloc&) {
+        told = true;
+    }
+    no_memory = false;  // Catch2 wants some
+    CHECK(told);
+}
+#endif
+
 TEST_CASE("a sink that fails: the run ends there, or goes on, by the policy") {
     const auto policy = GENERATE(on_error::raise, on_error::skip, on_error::collect);
     const bool here = GENERATE(false, true);

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 import pytest
 from tenfold_testing import run_child
 
+MODULES = ["gil_release", "parallel_basic", "performance_timing", "thread_pool", "atomic_operations"]
+MODULES += ["parallel_iterators", "channels", "zero_copy", "custom_allocator", "production_pipeline"]
 SUM = "pb.parallel_sum(np.ones(10**6), num_threads=2) == 1e6"
 TIMED = "len(pt.compare_seq_vs_parallel([1.0] * 200_000, 1, num_threads=2)) == 2"
 
@@ -32,3 +35,27 @@ def test_one_lesson_uses_openmp_the_child_calls_another(first, second, late_impo
         print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     """)
     assert (child.returncode, child.stdout) == (0, "0\n"), child.stderr
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sub-interpreters with a GIL of their own came with Python 3.12")
+def test_interpreters_one_after_another_import_every_lesson():
+    """A new one often has the address of the one before, by which pybind11 would take it for that: "already registered"."""
+    names = [name for name in MODULES if importlib.util.find_spec(name)]
+    assert names
+    child = run_child(
+        f"""
+        try:
+            import _interpreters as interpreters
+        except ImportError:
+            import _xxsubinterpreters as interpreters
+        import {", ".join(names)}
+        for _ in range(4):
+            number = interpreters.create()
+            failed = interpreters.run_string(number, "import {", ".join(names)}")
+            assert not failed, failed
+            interpreters.destroy(number)
+        print("four")
+        """,
+        limit=120,
+    )
+    assert (child.returncode, child.stdout) == (0, "four\n"), child.stderr

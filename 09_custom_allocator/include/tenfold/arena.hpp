@@ -142,7 +142,8 @@ public:
         set_end(current_ ? address(current_->end()) : 0);
     }
 
-    /// Runs the destructors, last first, and forgets everything. The blocks stay: the same demands again allocate nothing.
+    /// Runs the destructors, last first, and forgets everything. The blocks stay: the same demands again allocate nothing. (One
+    /// that turns out to be too small for a later demand is replaced.)
     void reset() noexcept {
         marker start = mark();
         start.current = nullptr;
@@ -153,15 +154,10 @@ public:
     /// reset(), and the memory goes back to the system.
     void release() noexcept {
         reset();
-        while (first_) {
-            block* each = std::exchange(first_, first_->next);
-            alloc_detail::permit(each->begin(), each->size);
-            ::operator delete(each, std::align_val_t{block_alignment});
-        }
+        while (first_) drop(first_);
         current_ = nullptr;
         next_ = 0;
         set_end(0);
-        reserved_ = blocks_ = 0;
     }
 
     /// Bytes handed out since the last reset, with what alignment and the ends of full blocks cost.
@@ -202,31 +198,41 @@ private:
                 return reinterpret_cast<void*>(at);
             }
             const std::size_t needed = bytes + (alignment > block_alignment ? alignment : 0);
-            block* next = current_ ? current_->next : first_;
-            if (!next || next->size < needed) next = insert_block(needed);
+            // Blocks behind the current one are unused. One that is too small goes: batches that grow from time to time would else
+            // leave all their blocks behind.
+            block*& next = current_ ? current_->next : first_;
+            const std::size_t before = reserved_;
+            while (next && next->size < needed) drop(next);
+            if (!next) add_block(needed, before + (before - reserved_));
             if (current_) before_ += end_ - address(current_->begin());
             current_ = next;
-            next_ = address(next->begin());
-            set_end(address(next->end()));
+            next_ = address(current_->begin());
+            set_end(address(current_->end()));
         }
     }
 
-    // A new block after the current one, so that the blocks behind it stay in order for the next round.
-    block* insert_block(std::size_t needed) {
+    void drop(block*& link) noexcept {
+        block* gone = std::exchange(link, link->next);
+        reserved_ -= gone->size + sizeof(block);
+        --blocks_;
+        alloc_detail::permit(gone->begin(), gone->size);
+        ::operator delete(gone, std::align_val_t{block_alignment});
+    }
+    // A new last block; of `wanted` bytes, if that is not too much.
+    void add_block(std::size_t needed, std::size_t wanted) {
         constexpr std::size_t largest = std::size_t{64} << 20;
         const std::size_t left = options_.budget - std::min(options_.budget, reserved_);
         std::size_t whole = std::max(
             alloc_detail::rounded_up(needed + sizeof(block), block_alignment),
-            blocks_ == 0 ? alloc_detail::rounded_up(options_.first_block, block_alignment) : std::min(reserved_, largest));
+            blocks_ == 0 ? alloc_detail::rounded_up(options_.first_block, block_alignment) : std::min(wanted, largest));
         if (whole > left) whole = needed + sizeof(block);
         if (whole > left) throw budget_exceeded();
         void* memory = ::operator new(whole, std::align_val_t{block_alignment});
-        block* made = ::new (memory) block{current_ ? current_->next : first_, whole - sizeof(block)};
+        block* made = ::new (memory) block{nullptr, whole - sizeof(block)};
         (current_ ? current_->next : first_) = made;
         reserved_ += whole;
         ++blocks_;
         take_back(made->begin(), made->end());
-        return made;
     }
     void take_back(std::byte* from, std::byte* until) noexcept {
         if (from == until) return;

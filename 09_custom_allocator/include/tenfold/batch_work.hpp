@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -112,20 +113,25 @@ inline std::size_t total_length(std::span<const row> rows) {
 }
 
 /// The squares of all batches one after the other. A batch is computed in memory from an arena, which is reset after it; each
-/// thread has an arena of its own.
+/// thread has an arena of its own. Of a batch longer than 2^20 values one part after the other is a batch.
 template <class Stop = never_stop>
 void batch_squares_arena(std::span<const row> batches, std::span<double> out, int threads, Stop&& stop = {}) {
     using namespace alloc_detail;
     if (out.size() != total_length(batches)) throw std::invalid_argument("out must have one place for each value");
+    constexpr std::size_t longest = std::size_t{1} << 20;
     struct group {
-        std::size_t first, at;  // batch, place in out
+        std::size_t batch, from, at;  // it begins at this value of this batch, and goes to this place in out
     };
     std::vector<group> groups;  // of neighbours, some thousand values together: small batches are not worth a hand-over each
-    for (std::size_t i = 0, at = 0; i < batches.size(); at += batches[i++].size())
-        if (groups.empty() || at - groups.back().at >= values_per_chunk || i - groups.back().first >= values_per_chunk)
-            groups.push_back({i, at});
+    for (std::size_t i = 0, at = 0; i < batches.size(); ++i)
+        for (std::size_t from = 0, n = batches[i].size(); from == 0 || from < n; from += longest) {
+            if (groups.empty() || from > 0 || at - groups.back().at >= values_per_chunk ||
+                i - groups.back().batch >= values_per_chunk)
+                groups.push_back({i, from, at});
+            at += std::min(longest, n - from);
+        }
     const std::size_t count = groups.size();
-    groups.push_back({batches.size(), out.size()});
+    groups.push_back({batches.size(), 0, out.size()});
 
     const int team = worthwhile(threads, out.size());
     if (team < 1) throw std::invalid_argument("threads must be >= 1");
@@ -135,9 +141,10 @@ void batch_squares_arena(std::span<const row> batches, std::span<double> out, in
         count, team,
         [&](std::size_t chunk, int worker) {
             arena& scratch = arenas[static_cast<std::size_t>(worker)];
-            std::size_t at = groups[chunk].at;
-            for (std::size_t i = groups[chunk].first; i < groups[chunk + 1].first; ++i) {
-                const row batch = batches[i];
+            auto [i, from, at] = groups[chunk];
+            const group& end = groups[chunk + 1];
+            for (; i < end.batch || (i == end.batch && from < end.from); ++i, from = 0) {
+                const row batch = batches[i].subspan(from, (i == end.batch ? end.from : batches[i].size()) - from);
                 const std::span<double> squares = scratch.uninitialized_span<double>(batch.size());
                 run_vectors(square_array{batch.data(), squares.data(), batch.size()}, best_vector_level());
                 std::copy(squares.begin(), squares.end(), out.begin() + static_cast<std::ptrdiff_t>(at));
@@ -204,11 +211,14 @@ public:
         } loan{this, take(), 0, 0};
         loan.bytes = loan.pool->reserved_bytes();
         loan.chunks = loan.pool->chunks();
-        std::array<double*, alive_at_once> objects;
-        loan.pool->reserve(alive_at_once);  // from here on nothing can fail but `stop`
-        for (std::size_t from = 0; from < items.size(); from += alive_at_once) {
+        std::array<double*, most_alive> objects;
+        // Many at once, for speed, but not many of the large ones. A power of two.
+        const std::size_t at_once =
+            std::bit_floor(std::clamp<std::size_t>((std::size_t{1} << 20) / object_bytes_, 1, most_alive));
+        loan.pool->reserve(std::min(at_once, items.size()));  // from here on nothing can fail but `stop`
+        for (std::size_t from = 0; from < items.size(); from += at_once) {
             if (from % alloc_detail::values_per_chunk == 0 && stop()) throw stopped();
-            const std::size_t n = std::min(alive_at_once, items.size() - from);
+            const std::size_t n = std::min(at_once, items.size() - from);
             for (std::size_t i = 0; i < n; ++i) objects[i] = ::new (loan.pool->allocate()) double(items[from + i]);
             for (std::size_t i = 0; i < n; ++i) out[from + i] = *objects[i] + *objects[i] * *objects[i];
             for (std::size_t i = n; i-- > 0;) loan.pool->deallocate(objects[i]);
@@ -221,7 +231,7 @@ public:
     std::uint64_t allocations() const noexcept { return allocations_.load(std::memory_order_relaxed); }
 
 private:
-    static constexpr std::size_t alive_at_once = 64;
+    static constexpr std::size_t most_alive = 64;
 
     std::unique_ptr<unchecked_fixed_pool> make_pool() const {
         return std::make_unique<unchecked_fixed_pool>(std::max(object_bytes_, sizeof(double)));

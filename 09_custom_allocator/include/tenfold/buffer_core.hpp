@@ -31,10 +31,10 @@
 
 namespace tenfold {
 
-enum class overflow { heap, refuse };
+enum class when_full { heap, refuse };
 
 struct buffer_pool_options {
-    overflow beyond = overflow::heap;
+    when_full beyond = when_full::heap;
     bool debug = false;  // blocks are filled with a pattern when they come back, and checked before they go out again
     std::size_t alignment = 64;
     leak_handler on_leak = {};  // told by the destructor about blocks from allocate() that never came back
@@ -100,6 +100,7 @@ public:
     }
 
     void give_back(std::uint32_t index, std::byte* memory) noexcept {
+        count_in();
         if (index == none) {
             ::operator delete(memory, std::align_val_t{options_.alignment});
             extra_live_.fetch_sub(1, std::memory_order_relaxed);
@@ -121,6 +122,7 @@ public:
             if (expected == held_by_handle) throw bad_free("this block belongs to a handle, which returns it");
             throw double_free();
         }
+        count_in();
         shelve(index, memory, *state);
         release();
     }
@@ -174,7 +176,7 @@ public:
                 bytes_.load(std::memory_order_relaxed) + extra * stride_,
                 available()};
     }
-    std::size_t live() const noexcept { return references_.load(std::memory_order_relaxed) - 1; }
+    std::size_t live() const noexcept { return out_.load(std::memory_order_relaxed); }
     std::size_t available() const noexcept {
         const std::size_t out = live(), extra = extra_live_.load(std::memory_order_relaxed);
         return capacity_ - std::min(capacity_, out - std::min(extra, out));
@@ -290,13 +292,17 @@ private:
         return index;
     }
 
+    // Counted after a block is taken and until just before it is given back: never more than there are. (references_ outlasts the
+    // giving back, during which somebody else may have the block already.)
     void count_out() noexcept {
         taken_.fetch_add(1, std::memory_order_relaxed);
-        const std::size_t out = references_.fetch_add(1, std::memory_order_relaxed);
+        references_.fetch_add(1, std::memory_order_relaxed);
+        const std::size_t out = out_.fetch_add(1, std::memory_order_relaxed) + 1;
         std::size_t peak = peak_.load(std::memory_order_relaxed);
         while (peak < out && !peak_.compare_exchange_weak(peak, out, std::memory_order_relaxed)) {
         }
     }
+    void count_in() noexcept { out_.fetch_sub(1, std::memory_order_relaxed); }
     void release() noexcept {
         // Release and acquire: whoever frees has seen everything that the others did to their blocks.
         if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) std::unique_ptr<buffer_core>(this).reset();
@@ -322,7 +328,7 @@ private:
     alignas(128) std::atomic<std::uint64_t> head_{none};
     alignas(128) std::atomic<std::size_t> references_{1};
     std::atomic<std::uint64_t> taken_{0}, misses_{0}, extra_{0};
-    std::atomic<std::size_t> extra_live_{0}, peak_{0}, bytes_{0};
+    std::atomic<std::size_t> out_{0}, extra_live_{0}, peak_{0}, bytes_{0};
     std::atomic<std::uint32_t> used_{0};  // blocks that have been out at least once
     std::atomic<int> waiters_{0};
     std::atomic<bool> reserved_{false};

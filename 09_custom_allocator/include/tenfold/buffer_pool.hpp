@@ -82,7 +82,7 @@ public:
     /// A block; beyond capacity an extra one from the heap, or pool_exhausted (options.beyond). Never waits.
     buffer acquire() {
         if (buffer block = try_acquire()) return block;
-        if (core_->options().beyond == overflow::refuse) throw pool_exhausted();
+        if (core_->options().beyond == when_full::refuse) throw pool_exhausted();
         return {core_, none, core_->take_extra()};
     }
     /// A block, or an empty handle while all are out.

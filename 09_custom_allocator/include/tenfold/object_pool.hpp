@@ -7,8 +7,9 @@
 //     nodes.destroy(one);
 //     auto other = nodes.make(key, value);          // a std::unique_ptr that returns its object to the pool
 //
-// The pool must outlive its objects. Objects still alive when it goes: with checking::on their destructors run; with checking::off
-// only their memory is freed, since nobody knows which they are. One thread at a time: for several, sized_allocator.hpp.
+// The pool must outlive its objects. Objects still alive when it goes: with checking::on their destructors run, in no order, so they
+// must not destroy other objects of the pool; with checking::off only their memory is freed, since nobody knows which they are.
+// One thread at a time: for several, sized_allocator.hpp.
 //
 // Copy: this file, fixed_pool.hpp, alloc_errors.hpp, alloc_poison.hpp.   #include <tenfold/object_pool.hpp>   C++20; no flags,
 // no libraries.

@@ -9,7 +9,8 @@
 //
 // - Requests up to 32 KB come from spans of 64 or 256 KB that one thread owns (thread_heap.hpp): no lock and no locked instruction
 //   while a thread frees its own blocks. Larger ones have memory of their own, kept by size, under a lock.
-// - The budget counts memory from the system; a request beyond it first gives back what is unused, then is budget_exceeded.
+// - The budget counts memory from the system; a request beyond it first gives back what is unused, then is budget_exceeded. With a
+//   budget there are no thread caches: all threads share one heap under a lock, so what any of them gave back serves all of them.
 // - Double frees: refused, whichever thread tries. When the owner and another thread free one block at the very same moment, the
 //   second may be noticed only later: it is then ignored and counted in `refused`. No list is damaged.
 // - Threads may end before or after the allocator; a forked child goes on with what its thread had.
@@ -81,7 +82,8 @@ public:
         const auto release = [this](span& each) { give_to_system(each); };
         for (auto& each : heaps_.heaps) each->for_each_span(release);
         heaps_.common.for_each_span(release);
-        for (span* each : large_) give_to_system(*each);
+        for (const auto* all : {&large_live_, &large_free_})
+            for (span* each : *all) give_to_system(*each);
     }
 
     /// At least `bytes` bytes (0 too: a pointer of its own), aligned to 16 or to `alignment`, a power of two up to 65,536.
@@ -171,6 +173,8 @@ private:
         return known.number == number_ ? known.heap : nullptr;
     }
     heap* my_heap() {
+        // With a budget no thread may sit on free memory that another one asks for: all use one heap, under the lock.
+        if (options_.budget != std::numeric_limits<std::size_t>::max()) return nullptr;
         heap* known = known_heap();
         return known ? known : alloc_detail::attach(heaps_, number_, options_.debug);
     }
@@ -224,7 +228,7 @@ private:
         if (void* block = to.take_returned(size_class)) return block;
         if (void* block = to.refill(size_class)) return block;
         const std::size_t block = size_class_bytes(size_class);
-        span& made = new_span(block <= 4096 ? alloc_detail::unit_bytes : 4 * alloc_detail::unit_bytes, &to);
+        span& made = new_span(block <= 4096 ? alloc_detail::unit_bytes : 4 * alloc_detail::unit_bytes, to);
         made.block_bytes = block;
         made.reciprocal = ((std::uint64_t{1} << 40) + block - 1) / block;
         made.count = static_cast<std::uint32_t>(made.bytes / block);
@@ -242,13 +246,13 @@ private:
                 to.drain(*each);  // what was on its way when the thread ended
             }
         }
-        if (&to != &heaps_.common) to.drain(heaps_.common);
+        if (&to != &heaps_.common) to.absorb(heaps_.common);  // used under the lock only, so it may be emptied at any time
     }
 
-    span& new_span(std::size_t bytes, heap* asking) {
+    span& new_span(std::size_t bytes, heap& asking) {
+        if (bytes > options_.budget) throw budget_exceeded();  // never fits: no reason to give anything back
         if (bytes > options_.budget - std::min(options_.budget, reserved_)) {
-            if (asking) give_back_unused(*asking);
-            else give_back_large();
+            give_back_unused(asking);
             if (bytes > options_.budget - std::min(options_.budget, reserved_)) throw budget_exceeded();
         }
         const std::align_val_t unit{alloc_detail::unit_bytes};
@@ -287,11 +291,8 @@ private:
         give_back_large();
     }
     void give_back_large() noexcept {
-        std::erase_if(large_, [this](span* each) {
-            if (each->state_of(0) == span::live) return false;
-            give_to_system(*each);
-            return true;
-        });
+        for (span* each : large_free_) give_to_system(*each);
+        large_free_.clear();
     }
 
     // ---- blocks above 32 KB: a span each; unused ones serve requests of at least three quarters of their size
@@ -300,8 +301,8 @@ private:
         heap* mine = my_heap();
         const auto lock = registry().lock();
         span* best = nullptr;
-        for (span* each : large_)
-            if (each->state_of(0) != span::live && each->bytes >= wanted && each->bytes - wanted <= each->bytes / 4)
+        for (span* each : large_free_)
+            if (each->bytes >= wanted && each->bytes - wanted <= each->bytes / 4)
                 if (!best || each->bytes < best->bytes) best = each;
         if (best) {
             alloc_detail::permit(best->first, best->bytes);
@@ -310,17 +311,21 @@ private:
                 throw use_after_return();
             }
         } else {
-            large_.reserve(large_.size() + 1);
-            best = &new_span(wanted, mine);
+            const std::size_t all = large_live_.size() + large_free_.size() + 1;
+            for (auto* list : {&large_live_, &large_free_})  // so that nothing fails later: any of them may be in either
+                if (list->capacity() < all) list->reserve(2 * all);
+            best = &new_span(wanted, mine ? *mine : heaps_.common);
             best->block_bytes = wanted;
             best->reciprocal = 0;
             best->count = 1;
             best->size_class = size_class_count;
             best->cut.store(1, std::memory_order_relaxed);
             best->home.store(number_, std::memory_order_relaxed);
-            large_.push_back(best);
+            best->place = large_free_.size();
+            large_free_.push_back(best);
             ++large_fresh_;
         }
+        move_large(*best, large_free_, large_live_);
         alloc_detail::permit(best->first, best->bytes);
         best->set_state(0, span::live);
         ++large_taken_;
@@ -336,15 +341,25 @@ private:
         if (options_.debug) alloc_detail::fill_poison(record.first, record.bytes);
         alloc_detail::forbid(record.first, record.bytes);
         record.set_state(0, span::idle);
+        move_large(record, large_live_, large_free_);
         ++large_freed_;
         large_live_bytes_ -= record.bytes;
+    }
+    // Constant time: the last one takes the place of the one that leaves.
+    static void move_large(span& record, std::vector<span*>& from, std::vector<span*>& to) noexcept {
+        span* last = from.back();
+        last->place = record.place;
+        from[record.place] = last;
+        from.pop_back();
+        record.place = to.size();
+        to.push_back(&record);
     }
 
     const sized_options options_;
     std::uint64_t number_ = 0;
     // Guarded by the registry's lock, apart from what the heaps' threads do in their own:
     alloc_detail::heap_set heaps_;
-    std::vector<span*> large_;
+    std::vector<span*> large_live_, large_free_;
     std::size_t reserved_ = 0, peak_ = 0, large_live_bytes_ = 0;
     std::uint64_t large_taken_ = 0, large_freed_ = 0, large_fresh_ = 0;
 };

@@ -19,6 +19,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -102,25 +103,35 @@ struct window_job {
     // A chunk of long windows: those that start in one block of q rows.
     std::size_t rows() const { return window / row_length; }
     std::size_t block() const { return rows() * row_length; }
-    std::size_t long_scratch() const { return block() + row_length + 2 * window_tile + short_scratch; }
-    void long_windows(std::size_t chunk, double* scratch) const {
+    // Of the ends of a block, those that outputs need: whole tiles.
+    std::size_t kept() const { return std::min(block(), (outputs + window_tile - 1) / window_tile * window_tile); }
+    std::size_t long_scratch() const { return kept() + row_length + 2 * window_tile + short_scratch; }
+    template <class Stop>
+    void long_windows(std::size_t chunk, double* scratch, Stop&& stop) const {
         const std::size_t base = chunk * block(), count = std::min(block(), outputs - base), rest = window - block();
-        double *ends = scratch, *begins = ends + block(), *row_sums = begins + row_length, *rest_sums = row_sums + window_tile;
+        double *ends = scratch, *begins = ends + kept(), *row_sums = begins + row_length, *rest_sums = row_sums + window_tile;
         double* sums = rest_sums + window_tile;
 
         // ends[a]: rows a to q - 1 of this block. Columns beyond the last output, which only a last chunk has, are not there.
         const std::size_t there = std::min(block(), outputs + window - base - row_length);
+        const double* after = nullptr;  // the sums of the rows from the one that comes next
         for (std::size_t until = block(); until > 0;) {
+            if (stop()) throw stopped();
             const std::size_t from = (until - 1) / window_tile * window_tile;
             const std::size_t known = std::min(until, there) - std::min(from, there);
-            if (known > 0) tile(base + from, row_length, ends + from, known, sums);
-            std::fill(ends + from + known, ends + until, 0.0);
-            for (std::size_t at = until; at > from; at -= row_length)
-                if (at < block()) add(ends + at - row_length, ends + at, ends + at - row_length, row_length);
+            double* to = from < kept() ? ends + from : row_sums;
+            if (known > 0) tile(base + from, row_length, to, known, sums);
+            std::fill(to + known, to + (until - from), 0.0);
+            for (double* row = to + (until - from); row > to; after = row) {
+                row -= row_length;
+                if (after) add(row, after, row, row_length);
+            }
+            if (from >= kept()) after = std::copy_n(after, row_length, begins) - row_length;  // the next tile goes there too
             until = from;
         }
         // begins: rows q to q + a - 1, which are the first rows of the next block.
         for (std::size_t i = 0; i < count; i += window_tile) {
+            if (stop()) throw stopped();
             const std::size_t here = std::min(window_tile, count - i);
             if (rest > 0) tile(base + block() + i, rest, rest_sums, here, sums);
             const std::size_t first = std::max(i, row_length);  // the first output row takes none of the next block
@@ -164,13 +175,21 @@ void sliding_window_sum(std::span<const double> data, std::size_t window, std::s
     // Below a hundred thousand values starting a thread costs more than it saves.
     const auto team = data.size() < 100'000 ? 1 : std::min(chunks, static_cast<std::size_t>(threads));
     const auto memory = std::make_unique_for_overwrite<double[]>(scratch * team);
+    // A chunk of long windows takes as long as its window is: so it can be stopped in between. Only the calling thread, which is
+    // worker 0, may ask; relaxed: the others need to see it soon, not what came before it.
+    std::atomic<bool> halted{false};
+    const auto ask = [&] {
+        if (stop()) halted.store(true, std::memory_order_relaxed);
+        return halted.load(std::memory_order_relaxed);
+    };
     run_chunks(
         chunks, static_cast<int>(team),
         [&](std::size_t chunk, int worker) {
             double* own = memory.get() + scratch * static_cast<std::size_t>(worker);
-            small ? job.short_windows(chunk, own) : job.long_windows(chunk, own);
+            if (small) job.short_windows(chunk, own);
+            else job.long_windows(chunk, own, [&] { return worker == 0 ? ask() : halted.load(std::memory_order_relaxed); });
         },
-        stop);
+        ask);
 }
 
 }  // namespace tenfold

@@ -49,6 +49,7 @@ struct span_record {
     bool leaving = false;  // it is being given back
     span_record* next_cutting = nullptr;
     span_record* next_owned = nullptr;
+    std::size_t place = 0;  // of a span of one large block: in the allocator's list of those, guarded by the registry's lock
 
     // idle -> live -> idle by the owner, with plain stores; live -> returned by another thread, with a compare-and-swap, and from
     // there back to idle by the owner. Whoever finds a block in the wrong state refuses it. Relaxed everywhere: a thread that frees

@@ -82,6 +82,7 @@ class ObjectPool(_core.ObjectPool):
 
 
 _open_pools: weakref.WeakSet[PoolAllocator] = weakref.WeakSet()
+_told_at_exit = False
 
 
 class PoolAllocator(_core.PoolAllocator):
@@ -111,7 +112,7 @@ class PoolAllocator(_core.PoolAllocator):
             return
         _open_pools.discard(self)
         leaks = self._close()
-        if leaks:
+        if leaks and not _told_at_exit:
             warnings.warn(_told(leaks), ResourceWarning, stacklevel=2, source=self)
 
     def __enter__(self) -> PoolAllocator:
@@ -137,5 +138,9 @@ def _told(leaks: list[tuple[int, str]], most: int = 5) -> str:
 
 @atexit.register
 def _at_exit() -> None:
+    """Tells, and leaves the pools open: what was registered earlier runs later, and may still use them."""
+    global _told_at_exit
     for pool in list(_open_pools):
-        pool.close()
+        if leaks := pool.live():
+            warnings.warn(_told(leaks), ResourceWarning, stacklevel=1, source=pool)
+    _told_at_exit = True

@@ -4,8 +4,9 @@
 // source says which one it was; a filter in between has shifted the positions. As long as nothing was taken out, the number is
 // "first item's number + position" and nothing is stored; behind a filter each item has its distance from the first beside it.
 //
-// Items are default-initialised once and assigned from then on, so strings keep their memory. A batch is used by one thread at
-// a time; the links of the engine (pipeline_engine.hpp) hand it on.
+// Items are default-initialised once and assigned from then on, so strings keep their memory. So does everything else: what an
+// item owns and no stage has moved out of it, it owns until another item takes its place or the pipeline goes. A batch is used by
+// one thread at a time; the links of the engine (pipeline_engine.hpp) hand it on.
 //
 // Copy: this file, block_cache.hpp and what that names.   #include <tenfold/item_batch.hpp>   C++20, -pthread
 #pragma once

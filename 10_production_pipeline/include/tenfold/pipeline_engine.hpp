@@ -186,8 +186,12 @@ inline bool read_source(run_state& run, batch_head& batch, std::uint64_t number,
         batch.size = count;
         more = count != 0;
     } catch (...) {  // whatever the policy: there is no item to skip
-        batch.errors.push_back({0, "source", read, std::current_exception()});
         run.end_before(number + 1);
+        try {
+            batch.errors.push_back({0, "source", read, std::current_exception()});
+        } catch (...) {
+            run.broken();
+        }
     }
     batch.born_ns = now_ns();
     note.items_in = note.items_out = batch.size;

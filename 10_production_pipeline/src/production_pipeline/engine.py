@@ -8,10 +8,12 @@ stages, and results come out in the order of the source. Nothing is read while n
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from time import perf_counter
+from time import monotonic, perf_counter, sleep
+from types import GeneratorType
 from typing import Any
 
 from . import ordered, sinks, stages
@@ -41,9 +43,12 @@ class Run:
     def __init__(self, pipeline: Any, source: Any, control: Control | None, progress: Any) -> None:
         self.options, self.totals = pipeline._options, pipeline._totals
         self.workers: int = self.options.workers
-        self.room: int = self.options.queue_size
+        self.room: int = min(self.options.queue_size, sys.maxsize)
         self.most = max(1, self.room // (2 * self.workers))
+        if control is not None and not isinstance(control, Control):
+            raise TypeError(f"control must be a Control, not {type(control).__name__}")
         self.control = control if control is not None else Control()
+        self.cancelled = False
         self.halt: list[bool] = []
         self.errors: list[tuple[tuple[int, int, int], ErrorRecord]] = []
         specs = fuse(pipeline._specs)
@@ -51,10 +56,9 @@ class Run:
         self.specs = specs
         self.read = self.delivered = 0
         self.state = "running"
-        self.sinks_done: Callable[[], None] | None = None
-        self._wake = threading.Event()
         self._lock = threading.Lock()
         self.pacer = Pacer(self.most)
+        self.generator = source if isinstance(source, GeneratorType) else None
         vectors = bool(specs) and specs[0].kind in ("native", "batch")
         self.source: Any = chunks_of(source, self.pacer, vectors)
         self.tell, self.tell_over = checked_progress(progress, length(source))
@@ -64,39 +68,46 @@ class Run:
 
     def retry(self, stage: Any, function: Callable, value: Any, error: BaseException) -> tuple[BaseException | None, Any, int]:
         """(the last error or None, the result, calls made) of an item that failed once."""
-        attempts = 1
+        attempts, pause = 1, min(self.options.backoff, self.options.most_backoff)
         while attempts <= self.options.retries and isinstance(error, self.options.retry_on):
             if isinstance(error, stages.ValidationError):
                 break
-            self.pause(min(self.options.backoff * 2.0 ** (attempts - 1), self.options.most_backoff))
-            attempts += 1
+            self.pause(pause)
+            attempts, pause = attempts + 1, min(2 * pause, self.options.most_backoff)
             try:
                 return None, function(value), attempts
             except stages.SinkFull:
                 raise
             except Exception as raised:
                 error = raised
-        return error, None, attempts
+        try:
+            return error, None, attempts
+        finally:
+            del error  # see Calls.take_error
 
     def pause(self, seconds: float) -> None:
         """A wait that a cancelled run does not wait for."""
         if self.options.sleep is not None:
             self.options.sleep(seconds)
-        elif seconds > 0:
-            self._wake.wait(seconds)
+        else:
+            until = monotonic() + seconds
+            while not self.halt and seconds > 0:
+                sleep(min(seconds, LOOK_S))
+                seconds = until - monotonic()
         check_halt(self.halt)
 
     def failed(self, stage: Any, place: int, value: Any, error: BaseException, attempts: int) -> BaseException | None:
         """An item failed for good: the exception, if it ends the run."""
         policy = self.options.on_error
+        number = self.stages.index(stage)
+        makers = [spec.name for spec in self.specs[:number] if spec.kind in ("batch", "reduce")]  # items are counted anew
         if policy == "raise":
-            return annotate(error, f"in stage {stage.name!r}, item {place} of the source")
+            return annotate(error, f"in stage {stage.name!r}, item {place} of {repr(makers[-1]) if makers else 'the source'}")
         if policy == "collect":
-            number = self.stages.index(stage)
-            domain = sum(spec.kind == "batch" for spec in self.specs[:number])
-            entry = ((domain, place, number), record(stage.name, place, value, error, attempts))
+            entry = ((len(makers), place, number), record(stage.name, place, value, error, attempts))
             with self._lock:
-                self.errors.append(entry)
+                if self.options.most_errors is None or len(self.errors) < self.options.most_errors:
+                    self.errors.append(entry)
         return None
 
     def places_matter(self, stage: Any) -> bool:
@@ -112,11 +123,20 @@ class Run:
     def stop(self) -> None:
         """No stage is called any more."""
         self.halt.append(True)
-        self._wake.set()
+
+    def cancel(self) -> None:
+        """Ends this run only, from any thread, as its control would."""
+        self.cancelled = True
+        self.stop()
 
     def check(self) -> None:
-        if self.control.cancelled:
+        if self.cancelled or self.control.cancelled:
             raise PipelineCancelled("the run was cancelled")
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        for stage in self.stages:
+            stage.meter._after_fork()
 
     def records(self) -> list[ErrorRecord]:
         with self._lock:
@@ -158,7 +178,13 @@ def chained(run: Run, group: list[Any], chunks: Iterator[stages.Chunk], entered:
 
 
 def flow(run: Run) -> Generator[stages.Chunk, None, None]:
-    """The chunks of results; closing it ends the run."""
+    """The chunks of results; closing it ends the run, whether any was taken or not."""
+    begun = _flow(run)
+    next(begun)
+    return begun
+
+
+def _flow(run: Run) -> Generator[stages.Chunk, None, None]:
     opened: list[Any] = []
     pools: list[Pool] = []
     run.totals.begin(run)
@@ -166,6 +192,7 @@ def flow(run: Run) -> Generator[stages.Chunk, None, None]:
     state = "cancelled"
     limit: float | None = GRACE_S
     try:
+        yield stages.Chunk([], 0)  # begun
         chunks = run.incoming()
         opened.append(chunks)
         at = 0
@@ -202,10 +229,13 @@ def flow(run: Run) -> Generator[stages.Chunk, None, None]:
         try:
             for each in reversed(opened):
                 each.close()
+            if run.generator is not None:
+                run.generator.close()
         finally:
             for pool in pools:
                 pool.stop(limit)
             run.clock.stop()
+            run.control._remove(run)
             run.tell_over()
             run.totals.end(run, run.stats())
 
@@ -244,7 +274,7 @@ def spread(run: Run, pool: Pool, group: list[Any], incoming: Iterator[stages.Chu
         while not task.wait(LOOK_S):
             pool.check()
             run.check()
-        outputs, failure, ended = task.outputs, task.error, task.over
+        outputs, ended = task.outputs, task.over
         run.pacer.took(task.seconds, task.held)
         if ended:
             window.popleft()
@@ -253,7 +283,10 @@ def spread(run: Run, pool: Pool, group: list[Any], incoming: Iterator[stages.Chu
             task.reset()
             pool.submit(task)
         yield from outputs
-        if failure is not None:
-            raise failure
+        if ended and task.error is not None:
+            raise task.take_error()
     if trouble is not None:
-        raise trouble
+        try:
+            raise trouble
+        finally:
+            del trouble  # see Calls.take_error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib
 import linecache
 import os
+import sys
 import traceback
 from typing import Any, NamedTuple
 
@@ -27,7 +29,7 @@ class ErrorRecord(NamedTuple):
     stage: str
     """Name of the stage."""
     index: int  # type: ignore[assignment]
-    """Number of the item in the source, from 0; after ``batch`` the number of the batch."""
+    """Number of the item in the source, from 0; after ``batch`` the number of the batch, after ``reduce`` 0."""
     value: Any
     """What the stage was given."""
     error: BaseException
@@ -49,9 +51,19 @@ def check_halt(halt: list) -> None:
 
 def record(stage: str, index: int, value: Any, error: BaseException, attempts: int) -> ErrorRecord:
     text = _told(error)
-    return ErrorRecord(stage, index, value, error.with_traceback(None), text, attempts)
+    outer = sys.exc_info()[1]  # what the caller of run() is handling; it may be this error's context, and is not ours
+    seen, rest = {id(outer)}, [error]
+    while rest:
+        each = rest.pop()
+        if id(each) not in seen:
+            seen.add(id(each))
+            each.__traceback__ = None
+            inner = each.exceptions if isinstance(each, _GROUP) else ()
+            rest += [one for one in (each.__cause__, each.__context__, *inner) if one is not None]
+    return ErrorRecord(stage, index, value, error, text, attempts)
 
 
+_GROUP: Any = getattr(builtins, "BaseExceptionGroup", ())  # of Python 3.11
 _OWN = os.path.dirname(os.path.abspath(__file__))
 
 

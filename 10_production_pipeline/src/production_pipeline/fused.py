@@ -44,11 +44,14 @@ class Native:
                 self.meter.enter(count)
             begin = perf_counter_ns()
             try:
-                values, kept, failed, filtered = self.program.run(chunk.values, places_matter)
-            except Exception:  # some item is no number: one by one, it fails alone
+                answer = self.program.run(chunk.values, places_matter)
+            except Exception:  # some item is no number
+                answer = None
+            if answer is None:  # one by one, it fails alone
                 yield from self._one_by_one(run, chunk)
                 continue
-            fatal = None
+            values, kept, failed, filtered = answer
+            fatal = error = None
             for at in failed:
                 error = ValidationError(f"{self.name} says no to {_brief(chunk.values[at])}")
                 fatal = run.failed(self, int(chunk.place(at)), chunk.values[at], error, 1)
@@ -64,7 +67,10 @@ class Native:
                 yield Chunk(values, chunk.first, _places(chunk, kept, count))
             if fatal is not None:
                 self.meter.leave(len(chunk.values) - taken)
-                raise fatal
+                try:
+                    raise fatal
+                finally:
+                    del fatal, error  # see Calls.take_error
 
     def _one_by_one(self, run: Any, chunk: Chunk) -> Iterator[Chunk]:
         program, dropped = self.program, object()
@@ -76,7 +82,7 @@ class Native:
             return values[0] if values else dropped
 
         calls, busy, times = call_each(run, self, one, chunk)
-        taken = len(calls.results) + len(calls.failed) + (calls.error is not None)
+        taken = calls.taken
         gone = set(calls.failed)
         places = [place for i, place in zip(range(taken - (calls.error is not None)), chunk.numbers()) if i not in gone]
         pairs = [(value, place) for value, place in zip(calls.results, places) if value is not dropped]
@@ -86,7 +92,7 @@ class Native:
             yield Chunk([value for value, _ in pairs], chunk.first, [place for _, place in pairs])
         if calls.error is not None:
             self.meter.leave(len(chunk.values) - taken)
-            raise calls.error
+            raise calls.take_error()
 
 
 def _places(chunk: Chunk, kept: Any, count: int) -> Any:

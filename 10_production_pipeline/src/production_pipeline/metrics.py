@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from typing import Any, NamedTuple
 
 from . import _core
@@ -56,7 +58,7 @@ class RunStats(NamedTuple):
     duration_secs: float
     """From the start to the end, or to now."""
     state: str
-    """``running``, ``finished``, ``drained``, ``failed``, ``cancelled``; ``idle`` before the first run."""
+    """``running``, ``finished``, ``drained``, ``failed``, ``cancelled``, ``closed`` (a stream); ``idle`` before the first run."""
     stages: tuple[StageStats, ...]
 
     def table(self) -> str:
@@ -126,6 +128,9 @@ class Meter:
         with self._lock:
             self._failed += count
 
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
+
     def snapshot(self) -> StageStats:
         with self._lock:
             latency = self._latency.copy()
@@ -157,6 +162,13 @@ class Totals:
         self._states: dict[str, int] = {}
         self._read = self._out = 0
         self.last = RunStats(0, 0, 0, 0, 0, 0.0, "idle", tuple(self._ended))
+        _everyone.add(self)
+
+    def _after_fork(self) -> None:
+        """In the child: a lock that another thread held stays held for ever, and the runs of others go on in the parent."""
+        for run in self._runs:
+            run._after_fork()
+        self._lock, self._runs = threading.RLock(), set()
 
     def begin(self, run: Any) -> None:
         with self._lock:
@@ -180,6 +192,18 @@ class Totals:
             stages = [_sum(a, b) for a, b in zip(stages, stats.stages)]
             read, out = read + stats.items_read, out + stats.items_out
         return stages, states, len(running), read, out
+
+
+_everyone: weakref.WeakSet[Totals] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for each in list(_everyone):
+        each._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 class Clock:

@@ -103,11 +103,11 @@ def _each(stage: Any, run: Any, incoming: Iterator[Chunk], entered: bool, functi
             stage.meter.done(handed, handed, 0, 0, 0, 0, [])
             stage.meter.leave(count - handed)
             raise
-        taken = len(calls.results) + len(calls.failed) + (calls.error is not None)
+        taken = calls.taken
         passed = len(calls.results)
         stage.meter.done(taken, passed if out else 0, 0, taken - passed, calls.retries, busy, _all(times, taken))
         if calls.error is not None:
             stage.meter.leave(count - taken)
-            raise calls.error
+            raise calls.take_error()
     return
     yield  # a generator that yields nothing

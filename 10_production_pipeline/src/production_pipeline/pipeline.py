@@ -26,6 +26,7 @@ class Options(NamedTuple):
     most_backoff: float
     retry_on: tuple[type[BaseException], ...]
     sleep: Callable[[float], object] | None
+    most_errors: int | None
 
 
 class PipelineResult(NamedTuple):
@@ -61,6 +62,8 @@ class Pipeline:
         What is worth repeating.
     sleep : callable, optional
         ``sleep(seconds)`` waits before a repetition; default: a wait that cancelling ends.
+    most_errors : int, optional
+        With "collect", so many records are kept; all failures are counted. A source without end wants it: the default is all.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Pipeline:
         most_backoff: float = 30.0,
         retry_on: type[BaseException] | tuple[type[BaseException], ...] = Exception,
         sleep: Callable[[float], object] | None = None,
+        most_errors: int | None = None,
     ) -> None:
         if on_error not in POLICIES:
             raise ValueError(f"on_error must be 'raise', 'skip' or 'collect', not {on_error!r}")
@@ -91,6 +95,7 @@ class Pipeline:
             _seconds("most_backoff", most_backoff),
             kinds,
             sleep,
+            None if most_errors is None else _count("most_errors", most_errors, 0),
         )
         self._specs: tuple[Spec, ...] = ()
         self._totals = Totals([])
@@ -114,7 +119,8 @@ class Pipeline:
         return self._with("flat_map", f, name)
 
     def batch(self, n: int, *, name: str | None = None) -> Pipeline:
-        """Lists of `n` items, the last one may be shorter; arrays, if the source is a 1-D float64 array."""
+        """Lists of `n` items, the last one may be shorter; arrays, if the source is a 1-D float64 array: mostly read-only
+        views of it, so a stage that wants to change one takes a copy."""
         return self._with("batch", None, name or f"batch({n})", _count("n", n, 1))
 
     def reduce(self, f: Callable[[Any, Any], Any], initial: Any, *, name: str | None = None) -> Pipeline:
@@ -133,6 +139,8 @@ class Pipeline:
     def _with(self, kind: str, function: Any, name: str | None, argument: Any = None) -> Pipeline:
         if self._specs and self._specs[-1].kind == "sink":
             raise ValueError("a sink is the last stage: nothing comes out of it")
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name must be a str, not {type(name).__name__}")
         native = isinstance(function, Kernel)
         if kind in ("validate", "filter", "map", "flat_map", "reduce") and not callable(function):
             raise TypeError(f"{kind} needs a callable, not {type(function).__name__}")
@@ -214,7 +222,7 @@ class Pipeline:
 
 
 class Stream:
-    """The results of a run that goes on as they are asked for. An iterator and a context manager."""
+    """The results of a run that goes on as they are asked for, by one thread at a time. An iterator and a context manager."""
 
     def __init__(self, run: engine.Run) -> None:
         self._run = run
@@ -234,9 +242,17 @@ class Stream:
         self.close()
 
     def close(self) -> None:
-        """Ends the run: the source is read no further and, if it is a generator, closed; the threads end."""
-        self._items.close()
-        self._flow.close()
+        """Ends the run: the source is read no further and, if it is a generator, closed; the threads end.
+
+        While another thread waits for a result, it is that one which does this, and then gets PipelineCancelled.
+        """
+        try:
+            self._items.close()
+            self._flow.close()
+        except ValueError:
+            if not self._items.gi_running:
+                raise
+            self._run.cancel()
 
     def stats(self) -> RunStats:
         """Counts so far; from any thread."""

@@ -34,6 +34,8 @@ def checked(target: Any) -> Any:
         if not target.flags.writeable:
             raise ValueError("the array to fill is read-only")
         return target
+    if hasattr(target, "write") and not (callable(target) or hasattr(target, "append") or hasattr(target, "open")):
+        raise TypeError("a file is no sink, its write method is one: sink(file.write)")
     if isinstance(target, os.PathLike):
         raise TypeError("a path is no sink: ParquetSink(path), or open(path, 'w').write")
     if isinstance(target, type) or not (callable(target) or hasattr(target, "append") or hasattr(target, "open")):
@@ -65,12 +67,16 @@ def opened(target: Any) -> Iterator[Callable[[Any], Any]]:
 
 
 def _filling(array: Any) -> Callable[[Any], None]:
-    at, room = 0, len(array)
+    import numpy  # loaded: there is an array
+
+    at, room, whole = 0, len(array), array.dtype.kind in "iub"
 
     def fill(item: Any) -> None:
         nonlocal at
         if at == room:
             raise SinkFull(f"the array has room for {room} items, and there are more")
+        if whole and numpy.asarray(item).dtype.kind in "fc":  # NumPy would cut off what stands behind the point
+            raise TypeError(f"the array to fill is of {array.dtype}: {type(item).__name__} does not go into it")
         array[at] = item
         at += 1
 

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from time import perf_counter
-from types import GeneratorType
 from typing import Any
 
 BLOCK = 65536
@@ -61,24 +60,20 @@ def chunks_of(source: Any, pacer: Pacer, vectors: bool) -> Iterator[Any]:
 
 
 def _iterated(iterator: Iterator, pacer: Pacer) -> Iterator[list]:
-    try:
-        while True:
-            begin, wanted = perf_counter(), pacer.size
-            values: list = []
-            try:
-                values.extend(islice(iterator, wanted))  # keeps what came before an exception
-            except Exception:
-                if values:
-                    yield values
-                raise
+    while True:
+        begin, wanted = perf_counter(), pacer.size
+        values: list = []
+        try:
+            values.extend(islice(iterator, wanted))  # keeps what came before an exception
+        except Exception:
             if values:
-                pacer.took(perf_counter() - begin, len(values))
                 yield values
-            if len(values) < wanted:
-                return
-    finally:
-        if isinstance(iterator, GeneratorType):
-            iterator.close()
+            raise
+        if values:
+            pacer.took(perf_counter() - begin, len(values))
+            yield values
+        if len(values) < wanted:
+            return
 
 
 def array_chunks(array: Any, pacer: Pacer, vectors: bool) -> Iterator[Any]:
@@ -93,6 +88,7 @@ def array_chunks(array: Any, pacer: Pacer, vectors: bool) -> Iterator[Any]:
     while at < count:
         if plain and vectors:
             block = array[at : at + BLOCK].view(type=_plain_type())
+            block.flags.writeable = False  # a batch may be a piece of it, and a stage that changes its batch means its own
         else:
             rows = array[at : at + pacer.size]
             block = rows.tolist() if flat else list(rows)

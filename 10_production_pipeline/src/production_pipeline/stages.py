@@ -47,11 +47,26 @@ class Spec(NamedTuple):
         return self.kind not in ("batch", "reduce", "sink")
 
 
-class Calls(NamedTuple):
-    results: list
-    failed: list[int]
-    error: BaseException | None
-    retries: int
+class Calls:
+    """What became of the calls for a chunk's items, up to the one that ended the run."""
+
+    __slots__ = ("error", "failed", "results", "retries")
+
+    def __init__(self, results: list, failed: list[int], error: BaseException | None, retries: int) -> None:
+        self.results, self.failed, self.error, self.retries = results, failed, error, retries
+
+    @property
+    def taken(self) -> int:
+        return len(self.results) + len(self.failed) + (self.error is not None)
+
+    def take_error(self) -> BaseException:
+        """To raise it. A frame that kept it would be kept by its traceback, and both, with all items in sight, until the
+        garbage collector comes."""
+        error, self.error = self.error, None
+        try:
+            return error  # type: ignore[return-value]
+        finally:
+            del error
 
 
 def call_each(run: Any, stage: Any, function: Callable, chunk: Chunk) -> tuple[Calls, int, Any]:
@@ -103,7 +118,10 @@ def call_each(run: Any, stage: Any, function: Callable, chunk: Chunk) -> tuple[C
             break
         failed.append(at)
     busy = perf_counter_ns() - start
-    return Calls(results, failed, fatal, retries), busy, busy if quick else times
+    try:
+        return Calls(results, failed, fatal, retries), busy, busy if quick else times
+    finally:
+        error = fatal = None  # see Calls.take_error
 
 
 def _until(halt: list, values: Iterable) -> Iterator:
@@ -135,13 +153,13 @@ class Map:
             if not entered:
                 self.meter.enter(count)
             calls, busy, times = call_each(run, self, self.function, chunk)
-            taken = len(calls.results) + len(calls.failed) + (calls.error is not None)
+            taken = calls.taken
             self.meter.done(taken, len(calls.results), 0, taken - len(calls.results), calls.retries, busy, _all(times, taken))
             if calls.results:
                 yield Chunk(calls.results, chunk.first, _survivors(chunk, calls))
             if calls.error is not None:
                 self.meter.leave(count - taken)
-                raise calls.error
+                raise calls.take_error()
 
 
 def _all(times: Any, taken: int) -> Any:
@@ -179,7 +197,7 @@ class Filter:
             if not entered:
                 self.meter.enter(count)
             calls, busy, times = call_each(run, self, self.function, chunk)
-            taken = len(calls.results) + len(calls.failed) + (calls.error is not None)
+            taken = calls.taken
             if calls.failed:
                 for at in calls.failed:  # ascending, so each place is right when it is filled
                     calls.results.insert(at, False)
@@ -191,7 +209,7 @@ class Filter:
                 yield Chunk(values, chunk.first, chunk.places if whole else list(compress(chunk.numbers(), calls.results)))
             if calls.error is not None:
                 self.meter.leave(count - taken)
-                raise calls.error
+                raise calls.take_error()
 
 
 class FlatMap:
@@ -215,7 +233,7 @@ class FlatMap:
                 calls, busy, times = call_each(run, self, self.function, Chunk([value], place))
                 bad = not calls.results
                 meter.done(1, 0, 0, int(bad), calls.retries, busy, times or busy)
-                error = calls.error
+                error = None if calls.error is None else calls.take_error()
                 inner: Iterator = iter(()) if bad else calls.results[0]
                 while error is None:
                     check_halt(run.halt)
@@ -224,7 +242,11 @@ class FlatMap:
                         values.extend(islice(inner, room - made))
                         ended = len(values) < room
                     except Exception as raised:  # it made some and then failed: those are out, and it is not called again
-                        ended, error = True, run.failed(self, place, value, raised, 1)
+                        ended, broke = True, raised
+                    else:
+                        broke = None
+                    if broke is not None:
+                        error, broke = run.failed(self, place, value, broke, 1), None
                         meter.failures(1)
                     places.extend([place] * (len(values) - made))
                     if len(values) >= room:
@@ -238,7 +260,10 @@ class FlatMap:
                         meter.more(len(values))
                         yield Chunk(values, place, places)
                     meter.leave(count - i - 1)
-                    raise error
+                    try:
+                        raise error
+                    finally:
+                        del error
             if values:
                 meter.more(len(values))
                 yield Chunk(values, places[0], places)

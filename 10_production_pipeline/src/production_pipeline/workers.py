@@ -19,14 +19,15 @@ GRACE_S = 0.1
 
 
 class Control:
-    """A handle on runs that are going on, for other threads: ``pipeline.run(source, control=control)``.
+    """A handle on runs that are going on, for other threads and signal handlers: ``pipeline.run(source, control=control)``.
 
     One handle may serve several runs; after `cancel` or `drain` it stays so, and a run given it ends at once.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._runs: weakref.WeakSet[Any] = weakref.WeakSet()
+        # No lock, which a signal handler might find held by the very thread it interrupts, and a forked child for ever: a run is
+        # added before it looks whether it is cancelled, and that is said before the runs are told.
+        self._runs: dict[int, Any] = {}
         self._cancelled = self._draining = False
 
     def cancel(self) -> None:
@@ -35,10 +36,8 @@ class Control:
         A call that is going on in a worker is not interrupted; nothing more is called after it. With one worker, and in a
         source, the calls are made by the thread that runs the pipeline, so cancelling waits for the one going on.
         """
-        with self._lock:
-            self._cancelled = True
-            runs = list(self._runs)
-        for run in runs:
+        self._cancelled = True
+        for run in self._runs.copy().values():
             run.stop()
 
     def drain(self) -> None:
@@ -56,11 +55,12 @@ class Control:
         return self._draining
 
     def _add(self, run: Any) -> None:
-        with self._lock:
-            self._runs.add(run)
-            cancelled = self._cancelled
-        if cancelled:
+        self._runs[id(run)] = run
+        if self._cancelled:
             run.stop()
+
+    def _remove(self, run: Any) -> None:
+        self._runs.pop(id(run), None)
 
 
 class Task:
@@ -97,6 +97,14 @@ class Task:
             self.seconds = time.perf_counter() - begin
             self._done.release()
 
+    def take_error(self) -> BaseException:
+        """To raise it; see Calls.take_error."""
+        error, self.error = self.error, None
+        try:
+            return error  # type: ignore[return-value]
+        finally:
+            del error
+
     def done(self) -> bool:
         return not self._done.locked()
 
@@ -131,7 +139,8 @@ class Pool:
             self.tasks.put(None)
         until = None if limit is None else time.monotonic() + limit
         for thread in self.threads:
-            if thread is not threading.current_thread():  # a run that was forgotten may be collected by any thread
+            # A run that was forgotten may be collected by any thread; one whose start was interrupted ends by itself.
+            if thread is not threading.current_thread() and thread.is_alive():
                 thread.join(None if until is None else max(0.0, until - time.monotonic()))
         self.threads.clear()
 
@@ -144,8 +153,8 @@ class Pool:
             thread = threading.Thread(target=_loop, args=(self.tasks,), name=name, daemon=False)
             if not self.threads:
                 threading._register_atexit(_end, weakref.ref(self))  # type: ignore[attr-defined]
+        self.threads.append(thread)  # first: Ctrl-C may interrupt start(), which waits until the thread runs
         thread.start()
-        self.threads.append(thread)
 
 
 def _loop(tasks: queue.SimpleQueue[Task | None]) -> None:
