@@ -57,10 +57,7 @@ public:
         if (dimensions >= 0 && tensor_->shape.size() != static_cast<std::size_t>(dimensions))
             throw py::value_error(join(Arg.text, " must be ", dimensions, "-D, not ", tensor_->shape.size(), "-D; use ",
                                        Arg.text, ".reshape(", dimensions == 1 ? "-1)" : "rows, columns)"));
-        if (tensor_->shape.size() > 2 && !tensor_->dense())
-            throw py::value_error(join(Arg.text, " has ", tensor_->shape.size(), " dimensions and is not C-contiguous",
-                                       want().cure(join("numpy.ascontiguousarray(", Arg.text, ")"))));
-        return *tensor_;
+        return viewable(*tensor_, want());
     }
     const py::object& object() const { return object_; }
 
@@ -92,7 +89,8 @@ public:
     static constexpr auto signature = py::detail::const_name("numpy.typing.NDArray[numpy.floating] | float");
 
     bool load(py::handle source) {
-        if (!PyFloat_CheckExact(source.ptr()) && !PyLong_CheckExact(source.ptr())) return array_in<Arg>::load(source);
+        if (!PyFloat_CheckExact(source.ptr()) && !PyLong_CheckExact(source.ptr()) && !PyBool_Check(source.ptr()))
+            return array_in<Arg>::load(source);
         number_ = detail::convert<double>(source, {Arg.text});
         return true;
     }

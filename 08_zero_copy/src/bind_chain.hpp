@@ -33,7 +33,7 @@ inline py::object run_chain(const py::list& inputs, const py::list& steps, const
     for (std::size_t i = 0; i < inputs.size(); ++i) tensors.push_back(look_at(inputs[i], {names[i].c_str()}));
     if (tensors.empty()) throw py::value_error("a chain needs at least one array");
     operands given;
-    for (std::size_t i = 0; i < tensors.size(); ++i) given.add(names[i].c_str(), tensors[i]);
+    for (std::size_t i = 0; i < tensors.size(); ++i) given.add(names[i].c_str(), viewable(tensors[i], {names[i].c_str()}));
     std::vector<zc::chain_step> plan;
     for (const py::handle step : steps) {
         const auto [name, input, constant] = step.cast<std::tuple<std::string, int, double>>();

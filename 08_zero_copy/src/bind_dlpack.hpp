@@ -54,13 +54,19 @@ tensor consume(py::handle capsule, const wanted& want) {
         (want.type == types::float64 && !out.is_double))
         throw want.wrong_type(join("a DLPack tensor of code ", int{seen.dtype.code}, " with ", int{seen.dtype.bits}, " bits"));
     want.may_write(out.read_only);
-    const auto look = [&]<class T>(T) { out.data = const_cast<T*>(dl::view_of<T>(seen).data); };
+    out.shape.assign(seen.shape, seen.shape + seen.ndim);
+    dl::DLTensor checked = seen;
+    std::int64_t all = 1;
+    if (seen.ndim > 2) {  // the address and its checks are those of a row; strides are minded by viewable()
+        for (const Py_ssize_t extent : out.shape) all = extent < 0 || all < 0 ? -1 : all * extent;
+        checked.ndim = 1, checked.shape = &all, checked.strides = nullptr;
+    }
+    const auto look = [&]<class T>(T) { out.data = dl::view_of<T>(checked).data; };
     try {
         out.is_double ? look(double{}) : look(float{});
     } catch (const std::invalid_argument& error) {
         throw py::value_error(join(want.arg, ": ", error.what()));
     }
-    out.shape.assign(seen.shape, seen.shape + seen.ndim);
     out.strides.resize(out.shape.size());
     Py_ssize_t step = 1;
     for (std::size_t i = out.shape.size(); i-- > 0; step *= out.shape[i])
@@ -89,6 +95,18 @@ inline tensor from_dlpack(py::handle source, const wanted& want) {
     return consume<dl::DLManagedTensor>(capsule, want);
 }
 
+/// Items in row-major order, whatever their strides; returns where the next one would go.
+template <class T>
+T* copy_items(const tensor& what, const T* from, T* to, std::size_t dimension = 0) {
+    if (dimension == what.shape.size()) {
+        *to = *from;
+        return to + 1;
+    }
+    for (Py_ssize_t i = 0; i < what.shape[dimension]; ++i)
+        to = copy_items<T>(what, from + i * what.strides[dimension], to, dimension + 1);
+    return to;
+}
+
 /// What `__dlpack__` returns: the versioned struct for who asked for it, the old one only where nothing is lost by it.
 inline py::object export_dlpack(const tensor& what, bool versioned, bool copy) {
     const auto give = [&]<class T>(T) -> py::object {
@@ -99,12 +117,7 @@ inline py::object export_dlpack(const tensor& what, bool versioned, bool copy) {
         std::uint64_t flags = what.read_only ? dl::flag_read_only : 0;
         if (copy) {
             auto made = std::make_shared<zc::owned_buffer<T>>(what.size());
-            const zc::view2d<const T> from = what.view<T>();
-            released([&](auto) {
-                T* to = made->data();
-                for (std::size_t row = 0; row < from.rows; ++row)
-                    for (std::size_t column = 0; column < from.columns; ++column) *to++ = from(row, column);
-            });
+            released([&](auto) { copy_items<T>(what, data, made->data()); });
             data = made->data();
             owner = std::move(made);
             strides.clear();

@@ -102,7 +102,7 @@ array
 
 See Also
 --------
-chain : the same for expressions of your own.
+Chain : the same for expressions of your own.
 )");
 
     m.def(

@@ -12,6 +12,31 @@ namespace bind {
 
 namespace py = pybind11;
 
+/// This thread's Python state while it is attached (holds the GIL, where there is one), else null.
+inline PyThreadState* attached_state() {
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked();
+#elif PY_VERSION_HEX >= 0x030C0000
+    return _PyThreadState_UncheckedGet();
+#else
+    return PyGILState_Check() != 0 ? PyGILState_GetThisThreadState() : nullptr;  // UncheckedGet: whoever's the GIL is
+#endif
+}
+
+/// While it lives this thread has let go of the GIL, if it held it: before waiting for somebody who may want it.
+class without_gil {
+public:
+    without_gil() : attached_(attached_state() != nullptr ? PyEval_SaveThread() : nullptr) {}
+    without_gil(const without_gil&) = delete;
+    without_gil& operator=(const without_gil&) = delete;
+    ~without_gil() {
+        if (attached_ != nullptr) PyEval_RestoreThread(attached_);
+    }
+
+private:
+    PyThreadState* attached_;
+};
+
 /// Runs f with the GIL of that interpreter; not at all when Python is ending: what is left then belongs to the system.
 template <class F>
 void with_gil_of([[maybe_unused]] PyInterpreterState* interpreter, F&& f) noexcept {
@@ -21,11 +46,7 @@ void with_gil_of([[maybe_unused]] PyInterpreterState* interpreter, F&& f) noexce
     if (Py_IsInitialized() == 0 || _Py_IsFinalizing() != 0) return;
 #endif
 #if PY_VERSION_HEX >= 0x030C0000
-#if PY_VERSION_HEX >= 0x030D0000
-    PyThreadState* const attached = PyThreadState_GetUnchecked();
-#else
-    PyThreadState* const attached = _PyThreadState_UncheckedGet();
-#endif
+    PyThreadState* const attached = attached_state();
     if (attached != nullptr && PyThreadState_GetInterpreter(attached) == interpreter) return f();
     if (attached != nullptr) PyEval_SaveThread();
     PyThreadState* const own = PyThreadState_New(interpreter);  // PyGILState_Ensure would always choose the main interpreter

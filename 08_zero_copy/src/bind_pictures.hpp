@@ -63,7 +63,7 @@ array
 
 Notes
 -----
-Sums run over the kernel row by row, with fused multiply-adds where the CPU has them.
+Sums run down the kernel's columns, in bands of up to seven of its rows, with fused multiply-adds where the CPU has them.
 )")
             .c_str());
 }

@@ -60,7 +60,8 @@ dict
         [](const py::object& level) {
             if (level.is_none()) return zc::choose_level();
             if (!PyUnicode_Check(level.ptr())) throw py::type_error(join("level must be a str or None, not ", type_of(level)));
-            const auto name = level.cast<std::string>();
+            const char* const name = PyUnicode_AsUTF8(level.ptr());
+            if (name == nullptr) throw py::error_already_set();  // half of a surrogate pair
             const auto known = zc::level_named(name);
             if (!known)
                 throw py::value_error(join("level must be one of 'baseline', 'avx2', 'avx512', 'neon', not '", name, "'"));

@@ -1,7 +1,7 @@
 // bind_stream.hpp: Stream, arrays that come one after the other: Arrow's __arrow_c_stream__, read and written.
 //
 // A foreign stream's get_next may not be called by two threads at once, and may itself want the GIL. So it is called under
-// a lock of its own and without the GIL; never the other way round.
+// a lock of its own and without the GIL; never the other way round. Who consumes our stream may call from C with the GIL held.
 #pragma once
 
 #include <memory>
@@ -79,6 +79,7 @@ public:
     py::capsule capsule() const {
         auto made = std::make_unique<ArrowArrayStream>();
         const auto next = [source = source_](ArrowArray* out) {
+            const without_gil free;
             zc::arrow_owned<ArrowArray> array;
             if (!source->next(array)) return false;
             array.release_to(out);

@@ -45,7 +45,7 @@ struct tensor {
         return true;
     }
 
-    /// As rows and columns; what has no or more dimensions is one row.
+    /// As rows and columns; what has no dimension is one row, and so is what has more: only viewable() ones.
     template <class T>
     zc::view2d<T> view() const {
         auto* const at = static_cast<T*>(data);
@@ -85,6 +85,14 @@ struct wanted {
     }
 };
 
+/// Strides in up to two dimensions are the kernels' business; beyond, an array must be one row.
+inline const tensor& viewable(const tensor& seen, const wanted& want) {
+    if (seen.shape.size() > 2 && !seen.dense())
+        throw py::value_error(join(want.arg, " has ", seen.shape.size(), " dimensions and is not C-contiguous",
+                                   want.cure(join("numpy.ascontiguousarray(", want.arg, ")"))));
+    return seen;
+}
+
 /// The buffer protocol, strides and all.
 inline tensor from_buffer(py::handle source, const wanted& want) {
     auto view = std::make_unique<Py_buffer>();
@@ -114,11 +122,15 @@ inline tensor from_buffer(py::handle source, const wanted& want) {
     want.may_write(got->readonly != 0);
     out.read_only = got->readonly != 0;
     out.data = got->buf;
+    out.shape.assign(got->shape, got->shape + got->ndim);
+    out.strides.resize(out.shape.size());
     bool aligned = reinterpret_cast<std::uintptr_t>(got->buf) % static_cast<std::uintptr_t>(got->itemsize) == 0;
-    for (int i = 0; i < got->ndim; ++i) {
-        out.shape.push_back(got->shape[i]);
-        out.strides.push_back(got->strides[i] / got->itemsize);
-        aligned = aligned && (got->strides[i] % got->itemsize == 0 || got->shape[i] < 2);
+    Py_ssize_t step = 1;
+    for (std::size_t i = out.shape.size(); i-- > 0; step *= out.shape[i]) {
+        out.strides[i] = step;
+        if (got->strides == nullptr) continue;  // C order: ctypes gives none, although it was asked
+        out.strides[i] = got->strides[i] / got->itemsize;
+        aligned = aligned && (got->strides[i] % got->itemsize == 0 || out.shape[i] < 2);
     }
     if (got->suboffsets != nullptr || (!aligned && out.size() != 0))
         throw py::value_error(join(want.arg, " is not aligned", want.cure(join(want.arg, ".copy()"))));

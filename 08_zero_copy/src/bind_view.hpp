@@ -1,6 +1,8 @@
 // bind_view.hpp: View, an array that belongs to somebody else, handed on in whichever protocol the next one speaks.
 #pragma once
 
+#include <algorithm>
+
 #include "bind_arguments.hpp"
 
 namespace bind {
@@ -30,8 +32,9 @@ private:
 
 inline int major_of(const py::object& version) {
     const auto first = py::reinterpret_steal<py::object>(PySequence_GetItem(version.ptr(), 0));
-    if (!first) throw py::error_already_set();
-    return first.cast<int>();
+    const long major = first ? PyLong_AsLong(first.ptr()) : -1;
+    if (major == -1 && PyErr_Occurred() != nullptr) throw py::error_already_set();
+    return static_cast<int>(std::clamp(major, 0L, 1L << 16));
 }
 
 inline py::object dlpack(const view& self, const py::object& stream, const py::object& max_version, const py::object& dl_device,
@@ -40,7 +43,9 @@ inline py::object dlpack(const view& self, const py::object& stream, const py::o
     if (!dl_device.is_none() && !dl_device.equal(py::make_tuple(1, 0)))
         throw py::buffer_error("dl_device must be (1, 0): this memory is the CPU's");
     const bool versioned = !max_version.is_none() && major_of(max_version) >= 1;
-    return export_dlpack(self.seen(), versioned, !copy.is_none() && copy.cast<bool>());
+    const int copied = copy.is_none() ? 0 : PyObject_IsTrue(copy.ptr());
+    if (copied < 0) throw py::error_already_set();
+    return export_dlpack(self.seen(), versioned, copied != 0);
 }
 
 inline py::tuple tuple_of(const std::vector<Py_ssize_t>& numbers) {
@@ -60,7 +65,7 @@ them. The memory stays alive as long as a view, or anything made from one, does.
 Parameters
 ----------
 source : object
-    A NumPy array, memoryview, mmap cast to "d", array.array, Arrow array without nulls, DLPack tensor, or view.
+    A NumPy array, memoryview, mmap cast to "d", array.array, ctypes array, Arrow array without nulls, DLPack tensor, or view.
 writable : bool
     Whether a read-only source is an error.
 

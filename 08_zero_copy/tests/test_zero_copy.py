@@ -1,6 +1,7 @@
 """zero_copy from Python: answers against NumPy at every instruction set, what may be written where, who owns what."""
 
 import array
+import ctypes
 import math
 import mmap
 import sys
@@ -292,6 +293,7 @@ def test_numbers_and_rows_stand_for_arrays(dtype):
     cube = numbers_of(24, 3, dtype).reshape(2, 3, 4)
     assert same(zc.add(cube, cube), cube + cube) and same(zc.normalize(cube).ravel(), zc.normalize(cube.ravel()))
     assert zc.add(np.ones((0, 3)), 1.0).shape == (0, 3)
+    assert same(zc.add(a, True), a + dtype(1))
 
 
 @CASES
@@ -319,10 +321,18 @@ def test_a_chain_is_a_value():
     base = zc.Chain(np.ones(3)).add(1.0)
     assert base.multiply(2.0).run().tolist() == [4.0] * 3 and base.run().tolist() == [2.0] * 3
     assert zc.Chain(np.ones(3)).run().tolist() == [1.0] * 3
-    with pytest.raises(TypeError, match=r"inputs\[1\]"):
-        zc.Chain(np.ones(3)).add("x").run()
+    for wrong in ("x", None):  # None is no number and no array, least of all 0.0
+        with pytest.raises(TypeError, match=r"inputs\[1\]"):
+            zc.Chain(np.ones(3)).multiply(wrong).run()
     with pytest.raises(ValueError, match=r"inputs\[1\] has shape"):
         zc.Chain(np.ones(3)).add(np.ones(4)).run()
+    cube = np.arange(24.0).reshape(2, 3, 4)
+    assert same(zc.Chain(cube).square().run(), cube * cube)
+    for strided in (cube[:, ::2], cube[::-1, ::-1, ::-1]):
+        with pytest.raises(ValueError, match=r"inputs\[0\] has 3 dimensions and is not C-contiguous"):
+            zc.Chain(strided).square().run()
+        with pytest.raises(ValueError, match=r"inputs\[1\] has 3 dimensions"):
+            zc.Chain(cube[: len(strided), : strided.shape[1]].copy()).add(strided).run()
 
 
 @CASES
@@ -495,6 +505,19 @@ def test_memoryview_array_and_bytes():
     assert zc.scale_inplace(array.array("f", [1.0, 2.0]), 2.0).tolist() == [2.0, 4.0]
 
 
+def test_ctypes():
+    """ctypes fills in no strides, whatever it is asked for."""
+    memory = (ctypes.c_double * 3)(1.0, 2.0, 3.0)
+    assert zc.sum_nocopy(memory) == 6.0
+    assert zc.process_slice_inplace(memory) is memory and list(memory) == [1.0, 4.0, 9.0]
+    assert zc.View(memory).address == ctypes.addressof(memory) and zc.View(memory).strides == (8,)
+    table = ((ctypes.c_float * 3) * 2)((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    assert zc.add(table, 1.0).tolist() == [[2.0, 3.0, 4.0], [5.0, 6.0, 7.0]]
+    assert zc.View(table).strides == (12, 4)
+    with pytest.raises(TypeError, match="float64"):
+        zc.sum_nocopy((ctypes.c_int * 3)())
+
+
 def test_mmap(tmp_path):
     file = tmp_path / "numbers"
     file.write_bytes(np.arange(1000.0).tobytes())
@@ -610,6 +633,21 @@ def test_dlpack_round_trip_through_itself():
     assert (zc.live_exports(), zc.live_owners()) == before
 
 
+@each_dtype
+def test_dlpack_of_more_dimensions(dtype):
+    cube = np.arange(24, dtype=dtype).reshape(2, 3, 4)
+    for source in (cube, cube[:, ::2], cube[::-1, :, ::-2], cube.T, cube[:, :0]):
+        view = zc.View(OnlyDLPack(source))
+        assert view.address == address(source) or source.size == 0
+        assert np.array_equal(np.asarray(view), source)
+        capsule = view.__dlpack__(copy=True, max_version=(1, 0))
+        copied = zc.View(OnlyDLPack(type("Given", (), {"__dlpack__": lambda self, given=capsule, **options: given})()))
+        assert np.array_equal(np.asarray(copied), source) and (copied.address != view.address or source.size == 0)
+    assert same(zc.add(OnlyDLPack(cube), 1.0), cube + dtype(1))
+    with pytest.raises(ValueError, match="a has 3 dimensions and is not C-contiguous"):
+        zc.add(OnlyDLPack(cube[:, ::2]), 1.0)
+
+
 def test_dlpack_capsules():
     before = zc.live_exports()
     view = zc.View(np.ones(3))
@@ -636,6 +674,11 @@ def test_dlpack_capsules():
     assert view.__dlpack_device__() == (1, 0)
 
 
+class Undecided:
+    def __bool__(self):
+        return 1 // 0
+
+
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
@@ -645,7 +688,8 @@ def test_dlpack_capsules():
         (lambda v: zc.View(OnlyDLPack(v, device=(2, 0))), ValueError, "CPU's memory"),
         (lambda v: zc.View(OnlyDLPack(v, device=None)), ValueError, "CPU's memory"),
         (lambda v: zc.View(OnlyDLPack(np.ones(3, np.int32))), TypeError, "float32 or float64"),
-        (lambda v: zc.View(OnlyDLPack(np.ones((2, 2, 2)))), ValueError, "source"),
+        (lambda v: v.__dlpack__(max_version="11"), TypeError, "integer"),
+        (lambda v: v.__dlpack__(copy=Undecided()), ZeroDivisionError, "by zero"),
         (lambda v: zc.sum_nocopy(OnlyDLPack(np.ones(3, np.float32))), TypeError, "float64"),
         (lambda v: zc.process_slice_inplace(OnlyDLPack(v, new=False)), ValueError, "read-only"),
         (
@@ -824,6 +868,86 @@ def test_threads_share_a_stream(threads):
     stream = zc.Stream(zc.Stream(parts))
     found = run_threads(threads, lambda i: [np.asarray(view)[0] for view in stream])
     assert sorted(value for each in found for value in each) == [float(i) for i in range(200)]
+
+
+def test_a_consumer_that_holds_the_gil_shares_a_stream():
+    """The source is written in Python, so it wants the GIL; one thread waits for its next chunk, another asks from C with the GIL."""
+    child = run_child("""
+        import array, ctypes, threading, time
+        import zero_copy as zc
+
+        get, new = ctypes.pythonapi.PyCapsule_GetPointer, ctypes.pythonapi.PyCapsule_New
+        get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+        new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+        CALL = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+        FREE = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+        class ArrowStream(ctypes.Structure):
+            _fields_ = [("schema", CALL), ("next", CALL), ("error", CALL), ("release", FREE), ("data", ctypes.c_void_p)]
+
+
+        def move(capsule, name, size, release, out):
+            at = get(capsule, name)
+            ctypes.memmove(out, at, size)
+            ctypes.c_void_p.from_address(at + release).value = None
+
+
+        left = list(range(200))
+
+
+        def schema(stream, out):
+            move(zc.View(array.array("d", [0.0])).__arrow_c_schema__(), b"arrow_schema", 72, 56, out)
+            return 0
+
+
+        def following(stream, out):
+            time.sleep(0.0005)  # lets go of the GIL, and wants it back
+            ctypes.memset(out, 0, 80)
+            if left:
+                move(zc.View(array.array("d", [left.pop()])).__arrow_c_array__()[1], b"arrow_array", 80, 64, out)
+            return 0
+
+
+        def release(stream):
+            ctypes.c_void_p.from_address(stream + ArrowStream.release.offset).value = None
+
+
+        written = ArrowStream(CALL(schema), CALL(following), CALL(lambda *_: 0), FREE(release), None)
+        source = type("S", (), {"__arrow_c_stream__": lambda self: new(ctypes.addressof(written), b"arrow_array_stream", None)})()
+        stream = zc.Stream(source)
+        capsule = stream.__arrow_c_stream__()
+        ours = get(capsule, b"arrow_array_stream")
+        ask = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)  # keeps the GIL
+        ask = ask(ctypes.c_void_p.from_address(ours + 8).value)
+        found = []
+
+
+        def iterate():
+            found.extend(memoryview(view)[0] for view in stream)
+
+
+        def consume():
+            while True:
+                chunk = (ctypes.c_byte * 80)()
+                assert ask(ours, ctypes.addressof(chunk)) == 0
+                at = ctypes.addressof(chunk)
+                free = ctypes.c_void_p.from_address(at + 64).value
+                if not free:
+                    return
+                buffers = ctypes.c_void_p.from_address(at + 40).value
+                found.append(ctypes.c_double.from_address(ctypes.c_void_p.from_address(buffers + 8).value).value)
+                FREE(free)(at)
+
+
+        threads = [threading.Thread(target=each) for each in (iterate, consume, consume)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        print(sorted(found) == list(range(200)))
+    """)
+    assert (child.returncode, child.stdout) == (0, "True\n"), child.stderr
 
 
 def test_a_release_on_a_thread_that_python_has_never_seen():
@@ -1038,6 +1162,7 @@ A, M = np.ones(4), np.ones((4, 4))
         (lambda: zc.max_pool2d(M, 2, 2**70), OverflowError, "stride"),
         (lambda: zc.force_simd("mmx"), ValueError, "'baseline', 'avx2'"),
         (lambda: zc.force_simd(3), TypeError, "level must be a str or None, not int"),
+        (lambda: zc.force_simd("\ud800"), ValueError, "surrogates"),
     ],
 )
 def test_bad_arguments(call, error, match):

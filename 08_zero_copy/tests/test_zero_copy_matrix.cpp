@@ -1,4 +1,6 @@
 // Matrix times vector, the four products and the transposition, against sums in long double and against each other.
+#define TENFOLD_WITHOUT_KERNELS
+#define TENFOLD_WITHOUT_REDUCE
 #define TENFOLD_WITHOUT_STENCIL
 #include <catch2/catch_template_test_macros.hpp>
 #include <catch2/matchers/catch_matchers.hpp>

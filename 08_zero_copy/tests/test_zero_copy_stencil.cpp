@@ -1,4 +1,6 @@
 // Correlation, convolution and pooling against loops over single pixels.
+#define TENFOLD_WITHOUT_KERNELS
+#define TENFOLD_WITHOUT_REDUCE
 #define TENFOLD_WITHOUT_MATMUL
 #define TENFOLD_WITHOUT_MATVEC
 #define TENFOLD_WITHOUT_TRANSPOSE

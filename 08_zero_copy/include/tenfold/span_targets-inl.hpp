@@ -1,6 +1,6 @@
 // tenfold/span_targets-inl.hpp: the kernel families that span_simd.hpp compiles once per instruction set, those that are present.
-// A file that needs few of them compiles faster when it leaves out others: #define TENFOLD_WITHOUT_STENCIL (MATMUL, MATVEC,
-// TRANSPOSE) before its first include of this library.
+// A file that needs few of them compiles faster when it leaves out others: #define TENFOLD_WITHOUT_STENCIL (KERNELS, REDUCE,
+// MATMUL, MATVEC, TRANSPOSE) before its first include of this library. REDUCE needs KERNELS.
 #if defined(TENFOLD_SPAN_TARGETS_INL_HPP_) == defined(HWY_TARGET_TOGGLE)
 #ifdef TENFOLD_SPAN_TARGETS_INL_HPP_
 #undef TENFOLD_SPAN_TARGETS_INL_HPP_
@@ -36,10 +36,10 @@ inline const simd_target& compiled_target() {
 }  // namespace tenfold::zero_copy::detail
 HWY_AFTER_NAMESPACE();
 
-#if __has_include("tenfold/span_kernels-inl.hpp")
+#if __has_include("tenfold/span_kernels-inl.hpp") && !defined(TENFOLD_WITHOUT_KERNELS)
 #include "tenfold/span_kernels-inl.hpp"
 #endif
-#if __has_include("tenfold/span_reduce-inl.hpp")
+#if __has_include("tenfold/span_reduce-inl.hpp") && !defined(TENFOLD_WITHOUT_REDUCE)
 #include "tenfold/span_reduce-inl.hpp"
 #endif
 #if __has_include("tenfold/matvec-inl.hpp") && !defined(TENFOLD_WITHOUT_MATVEC)

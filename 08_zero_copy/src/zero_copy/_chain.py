@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from . import _core
 
+_NO_OPERAND = object()  # not None: multiply(None) is a mistake, not a step without an operand
+
 
 class Chain:
     """A chain of steps on an array, run in one pass over memory, without temporaries.
@@ -30,13 +32,13 @@ class Chain:
         self._inputs = [start]
         self._steps = []
 
-    def _then(self, name, value=None, constant=0.0):
+    def _then(self, name, value=_NO_OPERAND, constant=0.0):
         new = Chain.__new__(Chain)
         new._inputs, new._steps = list(self._inputs), list(self._steps)
         place = -1
         if isinstance(value, (int, float)) and not hasattr(value, "dtype"):
             constant = float(value)
-        elif value is not None:
+        elif value is not _NO_OPERAND:
             place = len(new._inputs)
             new._inputs.append(value)
         new._steps.append((name, place, float(constant)))
