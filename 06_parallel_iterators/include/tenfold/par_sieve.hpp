@@ -131,7 +131,7 @@ using sieve_choice = std::atomic<sieve_way>;
 
 // Feeds a sieve to a set of lanes.
 template <class T, class Lanes, class Sieve>
-void add_sieve(Lanes& lanes, const Sieve& from, sieve_choice& choice, bool try_now, place& at) {
+void add_sieve(Lanes& into, const Sieve& from, sieve_choice& choice, bool try_now, place& at) {
     using clock = std::chrono::steady_clock;
     // The items of [begin, end) that stay. Errors in the order of a loop: one of rest() comes before one of the test further on.
     const auto buffered = [&](std::size_t begin, std::size_t end) {
@@ -167,12 +167,12 @@ void add_sieve(Lanes& lanes, const Sieve& from, sieve_choice& choice, bool try_n
         }
         spread.fill(T{});
         for (std::size_t i = 0; i < count; ++i) spread[places[i]] = results[i];
-        lanes.add(slice<const T*>{spread.data(), 0, end - begin}, at);
+        into.add(slice<const T*>{spread.data(), 0, end - begin}, at);
     };
     const std::size_t n = from.size();
     std::size_t j = 0;
     const auto with_zeros = [&](std::size_t end) {
-        lanes.add(zeroed_batch<T, Sieve>{from, j, end - j}, at);
+        into.add(zeroed_batch<T, Sieve>{from, j, end - j}, at);
         j = end;
     };
     const std::size_t some = std::min(n / 2, sieve_strip);
