@@ -19,6 +19,11 @@ namespace py = pybind11;
 using namespace py::literals;
 using namespace tenfold::boundary;
 
+template <>
+class pybind11::detail::type_caster<tenfold::rendezvous> : public tenfold::boundary::made_caster<tenfold::rendezvous> {};
+template <>
+class pybind11::detail::type_caster<gil_observer> : public tenfold::boundary::made_caster<gil_observer> {};
+
 namespace {
 
 using clock_type = std::chrono::steady_clock;

@@ -14,7 +14,16 @@ import gil_release
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tenfold_testing import HAS_GIL, THREADS, interrupt_child, run_child, run_threads, runs_without_gil
+from tenfold_testing import (
+    HAS_GIL,
+    THREADS,
+    bound_classes,
+    interrupt_child,
+    refuses_what_was_never_made,
+    run_child,
+    run_threads,
+    runs_without_gil,
+)
 
 COUNTS = [
     gil_release.compute_primes_blocking,
@@ -190,6 +199,11 @@ def test_float_that_raises():
 
     with pytest.raises(TypeError, match="^mine$"):
         gil_release.sleep_releasing(Bad())
+
+
+@pytest.mark.parametrize("kind", bound_classes(gil_release._core), ids=lambda kind: kind.__name__)
+def test_objects_that_were_never_made(kind):
+    refuses_what_was_never_made(kind)
 
 
 # ---- the GIL

@@ -24,6 +24,13 @@ namespace py = pybind11;
 using namespace py::literals;
 using namespace tenfold::boundary;
 
+template <>
+class pybind11::detail::type_caster<tenfold::timer_result> : public tenfold::boundary::made_caster<tenfold::timer_result> {};
+template <>
+class pybind11::detail::type_caster<tenfold::timer> : public tenfold::boundary::made_caster<tenfold::timer> {};
+template <>
+class pybind11::detail::type_caster<tenfold::profiler> : public tenfold::boundary::made_caster<tenfold::profiler> {};
+
 namespace {
 
 /// A str; its errors name the argument.
@@ -217,22 +224,31 @@ void refuse_more_than_available(const char* name, std::int64_t size, double arra
 /// A duration for Profiler.measure: the header refuses what is not finite.
 class span {
 public:
-    span(py::object owner, std::string name) : owner_(std::move(owner)), name_(std::move(name)) {}
+    span(tenfold::profiler& owner, std::string name)
+        : owner_(py::cast(&owner, py::return_value_policy::reference)), profiler_(owner), name_(std::move(name)) {}
     void enter() {
         if (watch_) throw std::runtime_error("the span is already entered; ask the profiler for one per with statement");
         watch_.emplace(name_);
     }
     void exit() {
         if (!watch_) throw std::runtime_error("the span was not entered");
-        owner_.cast<tenfold::profiler&>().measure(name_, watch_->elapsed());
+        profiler_.measure(name_, watch_->elapsed());
         watch_.reset();
     }
 
 private:
-    py::object owner_;  // keeps the profiler alive
+    py::object owner_;  // the profiler's Python object, to keep it alive
+    tenfold::profiler& profiler_;
     std::string name_;
     std::optional<tenfold::timer> watch_;
 };
+
+}  // namespace
+
+template <>
+class pybind11::detail::type_caster<span> : public tenfold::boundary::made_caster<span> {};
+
+namespace {
 
 py::dict build_info() {
     py::dict info;
@@ -290,8 +306,8 @@ iterations : int
     0 or more.
 )")
         .def("__enter__",
-             [](py::object self) {
-                 self.cast<tenfold::timer&>().restart();
+             [](tenfold::timer& self) -> tenfold::timer& {
+                 self.restart();
                  return self;
              })
         .def("__exit__", [](const tenfold::timer&, const py::args&) { return false; });
@@ -457,8 +473,8 @@ Mann-Whitney U test, two-sided: ``(u, p_value)``. Exact up to 25 values a side w
     using profiler = tenfold::profiler;
     py::class_<span>(m, "_Span", py::module_local(), "What Profiler.span returns.")
         .def("__enter__",
-             [](py::object self) {
-                 self.cast<span&>().enter();
+             [](span& self) -> span& {
+                 self.enter();
                  return self;
              })
         .def("__exit__", [](span& self, const py::args&) {
@@ -479,7 +495,7 @@ Mann-Whitney U test, two-sided: ``(u, p_value)``. Exact up to 25 values a side w
         .def("to_json", &profiler::to_json,
              "The same as JSON: ``{\"total_secs\", \"spans\": [{\"name\", \"duration_secs\", \"share\"}]}``.")
         .def(
-            "span", [](py::object self, const text_argument& name) { return span(std::move(self), name.value); }, "name"_a,
+            "span", [](profiler& self, const text_argument& name) { return span(self, name.value); }, "name"_a,
             "A context manager whose duration is added when it ends, also by an exception, which goes on.");
     loops::bind(m);
 }

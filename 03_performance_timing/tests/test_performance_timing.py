@@ -13,7 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from performance_timing import loops
-from tenfold_testing import HAS_GIL, THREADS, interrupt_child, run_child, run_threads, runs_without_gil
+from tenfold_testing import (
+    HAS_GIL,
+    THREADS,
+    bound_classes,
+    interrupt_child,
+    refuses_what_was_never_made,
+    run_child,
+    run_threads,
+    runs_without_gil,
+)
 
 PROPERTY = settings(max_examples=200, deadline=None)
 FLOATS = st.lists(st.floats(width=64), max_size=70)
@@ -258,6 +267,50 @@ def test_profiler_is_shared_by_threads(threads):
     run_threads(threads, work)
     counts = [name for name, _ in profiler.results()]
     assert sorted(counts) == sorted(str(i) for i in range(threads) for _ in range(200))
+
+
+@pytest.mark.parametrize("kind", bound_classes(pt._core), ids=lambda kind: kind.__name__)
+def test_objects_that_were_never_made(kind):
+    refuses_what_was_never_made(kind)
+
+
+def test_subclasses_with_several_bases():
+    child = run_child("""
+        import gc, weakref, performance_timing as pt
+
+        def refused(call, *args):
+            try:
+                call(*args)
+            except TypeError as error:
+                assert type(call.__self__).__name__ + ".__init__() has not been called" in str(error), error
+            else:
+                raise AssertionError("not refused")
+
+        class Late(pt.Profiler):
+            def __init__(self):
+                refused(self.summary)
+                super().__init__()
+
+        class Both(Late, pt.Timer):
+            def __init__(self):
+                Late.__init__(self)
+                refused(self.stop, 1)
+                pt.Timer.__init__(self, "both")
+
+        both = Both()
+        with both as entered, both.span("inside") as span:
+            assert entered is both and both.stop(1).name == "both" and type(span).__name__ == "_Span"
+        assert [name for name, _ in both.results()] == ["inside"]
+        left, later = weakref.ref(both), both.span("later")
+        del both, entered, span
+        with later:  # keeps its profiler alive
+            assert left() is not None
+        del later
+        gc.collect()
+        assert left() is None
+        print("done")
+    """)
+    assert child.stdout == "done\n", child.stderr
 
 
 # ---- statistics

@@ -14,6 +14,13 @@
 #include "boundary.hpp"
 #include "pool_object.hpp"
 
+template <>
+class pybind11::detail::type_caster<tenfold::boundary::future>
+    : public tenfold::boundary::made_caster<tenfold::boundary::future> {};
+template <>
+class pybind11::detail::type_caster<tenfold::boundary::python_pool>
+    : public tenfold::boundary::made_caster<tenfold::boundary::python_pool> {};
+
 namespace tenfold::boundary {
 
 using namespace py::literals;
@@ -265,8 +272,8 @@ Parameters
 cancel_futures : bool
     Cancel jobs that have not begun, and tell :meth:`fib`, :meth:`burn` and their jobs to end.
 )");
-    pool.def("__enter__", [](py::object self) {
-        self.cast<python_pool&>().check_open();
+    pool.def("__enter__", [](python_pool& self) -> python_pool& {
+        self.check_open();
         return self;
     });
     pool.def(

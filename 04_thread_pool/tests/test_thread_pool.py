@@ -16,7 +16,15 @@ import pytest
 import thread_pool as tp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tenfold_testing import THREADS, interrupt_child, run_child, run_threads, runs_without_gil
+from tenfold_testing import (
+    THREADS,
+    bound_classes,
+    interrupt_child,
+    refuses_what_was_never_made,
+    run_child,
+    run_threads,
+    runs_without_gil,
+)
 
 CASES = settings(max_examples=220, deadline=None)
 floats = st.floats(width=64)
@@ -418,6 +426,11 @@ def test_a_class_that_forgets_init():
 
     with pytest.raises(TypeError):
         Mine()
+
+
+@pytest.mark.parametrize("kind", bound_classes(tp._core), ids=lambda kind: kind.__name__)
+def test_objects_that_were_never_made(kind):
+    refuses_what_was_never_made(kind)
 
 
 def test_the_largest_pool():

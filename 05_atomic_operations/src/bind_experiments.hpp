@@ -101,6 +101,17 @@ double time_transfer(std::size_t capacity, int producers, int consumers, std::ui
     return atomic_detail::least_disturbed(producers + consumers, round).seconds;
 }
 
+}  // namespace tenfold::boundary
+
+template <>
+class pybind11::detail::type_caster<tenfold::lockfree_stack> : public tenfold::boundary::made_caster<tenfold::lockfree_stack> {
+};
+template <>
+class pybind11::detail::type_caster<tenfold::lockfree_queue> : public tenfold::boundary::made_caster<tenfold::lockfree_queue> {
+};
+
+namespace tenfold::boundary {
+
 template <class Container>
 void bind_container(py::module_& m, const char* class_name, const char* text) {
     using namespace py::literals;

@@ -157,6 +157,17 @@ private:
     std::unique_ptr<progress_run> run_;
 };
 
+}  // namespace tenfold::boundary
+
+template <>
+class pybind11::detail::type_caster<tenfold::atomic_counter> : public tenfold::boundary::made_caster<tenfold::atomic_counter> {
+};
+template <>
+class pybind11::detail::type_caster<tenfold::boundary::progress_handle>
+    : public tenfold::boundary::made_caster<tenfold::boundary::progress_handle> {};
+
+namespace tenfold::boundary {
+
 inline void bind_progress(py::module_& m) {
     using namespace py::literals;
     constexpr std::int64_t most_threads = 1024;
@@ -260,7 +271,7 @@ RuntimeError
 Asks the threads to end; the steps that they are in are not counted. Does not wait, and may be called any number of times.
 )")
         .def(
-            "__enter__", [](const py::object& self) { return self; },
+            "__enter__", [](progress_handle& self) -> progress_handle& { return self; },
             "The run itself: ``with start_with_progress(...) as run``.")
         .def(
             "__exit__",

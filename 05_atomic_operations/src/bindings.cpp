@@ -28,6 +28,13 @@ using tenfold::atomic_stats;
 using tenfold::atomic_switch;
 using tenfold::moments;
 
+template <>
+class pybind11::detail::type_caster<atomic_switch> : public tenfold::boundary::made_caster<atomic_switch> {};
+template <>
+class pybind11::detail::type_caster<atomic_stats> : public tenfold::boundary::made_caster<atomic_stats> {};
+template <>
+class pybind11::detail::type_caster<moments> : public tenfold::boundary::made_caster<moments> {};
+
 namespace {
 
 using integers = list_of<int64_t, "values">;
@@ -106,11 +113,11 @@ tuple of (int, bool)
 )")
         .def(
             "parallel_increment",
-            [](const std::shared_ptr<atomic_counter>& self, count<"threads", 1024> threads, amount<"increments"> increments) {
+            [](atomic_counter& self, count<"threads", 1024> threads, amount<"increments"> increments) {
                 return released([&](auto stop) {
-                    tenfold::parallel_increment(*self, static_cast<int>(threads.value),
+                    tenfold::parallel_increment(self, static_cast<int>(threads.value),
                                                 static_cast<std::uint64_t>(increments.value), stop);
-                    return self->get();
+                    return self.get();
                 });
             },
             "threads"_a, "increments"_a, R"(

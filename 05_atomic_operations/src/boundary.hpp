@@ -654,6 +654,38 @@ struct threads : detail::argument {
     operator int() const noexcept { return value; }
 };
 
+// ---- Classes -----------------------------------------------------------------------------------------------------
+
+/// What a class that is bound derives its type_caster<T> from, before the first use of T. On its own, pybind11 hands a method
+/// memory in which nothing has been made when __init__ never ran: `T.__new__(T)`, or a subclass that calls a method before
+/// super().__init__(). Here that is a TypeError, and so is None, which would be a null pointer.
+template <class T>
+struct made_caster : py::detail::type_caster_base<T> {
+    bool load(py::handle source, bool convert) {
+        if (!source || source.is_none()) return false;
+        if (this->typeinfo != nullptr && Py_TYPE(source.ptr()) == this->typeinfo->type &&
+            this->typeinfo->holder_enum_v != py::detail::holder_enum_t::smart_holder) {
+            auto* const object = reinterpret_cast<py::detail::instance*>(source.ptr());
+            if (object->simple_layout && object->simple_holder_constructed) [[likely]] {  // what load_impl finds, sooner
+                this->value = object->simple_value_holder[0];
+                return true;
+            }
+        }
+        return this->template load_impl<made_caster>(source, convert);
+    }
+    /// load_impl calls this, for each base from C++ that an object has. What C++ only refers to is owned by somebody else.
+    void load_value(py::detail::value_and_holder&& found) {
+        if (found.inst->owned && !found.holder_constructed()) [[unlikely]]
+            refuse(reinterpret_cast<PyObject*>(found.inst));
+        py::detail::type_caster_base<T>::load_value(std::move(found));
+    }
+
+private:
+    [[noreturn, gnu::cold, gnu::noinline]] static void refuse(PyObject* object) {
+        throw py::type_error(detail::type_of(object) + ".__init__() has not been called");
+    }
+};
+
 // ---- The GIL -----------------------------------------------------------------------------------------------------
 
 /// First in PYBIND11_MODULE. pybind11 3.1 finds a module's own types by the address of the interpreter that it served last on

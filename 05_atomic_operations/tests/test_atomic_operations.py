@@ -20,7 +20,16 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tenfold_testing import HAS_GIL, THREADS, interrupt_child, run_child, run_threads, runs_without_gil
+from tenfold_testing import (
+    HAS_GIL,
+    THREADS,
+    bound_classes,
+    interrupt_child,
+    refuses_what_was_never_made,
+    run_child,
+    run_threads,
+    runs_without_gil,
+)
 
 CASES = settings(max_examples=220, deadline=None)
 unsigned = st.integers(0, 2**64 - 1) | st.sampled_from([0, 1, 2**63 - 1, 2**63, 2**64 - 1])
@@ -1005,6 +1014,22 @@ def test_init_twice_and_not_at_all():
 
         with pytest.raises(TypeError):
             Lazy()
+
+
+@pytest.mark.parametrize("kind", bound_classes(ao._core), ids=lambda kind: kind.__name__)
+def test_objects_that_were_never_made(kind):
+    refuses_what_was_never_made(kind)
+
+
+def test_statistics_that_were_never_made():
+    for call in (ao.Statistics().merge, pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match=r"Statistics\.__init__\(\) has not been called"):
+            call(ao.Statistics.__new__(ao.Statistics))
+    with pytest.raises(TypeError, match="other: .*Statistics"):
+        ao.Statistics().merge(None)
+    made = ao.Statistics.__new__(ao.Statistics)
+    made.__setstate__(ao.statistics([1.0, 3.0]).__getstate__())
+    assert made.mean == 2.0
 
 
 # ---- the GIL, Ctrl-C, exit, fork, sub-interpreters

@@ -40,16 +40,6 @@ T& self_of(PyObject* self) {
     return *static_cast<T*>(value);
 }
 
-/// For type_caster<T>: pybind11 would give a method memory in which nothing has been made yet, and for None a null pointer.
-template <class T>
-struct made_caster : py::detail::type_caster_base<T> {
-    bool load(py::handle source, bool convert) {
-        if (source.is_none()) return false;
-        if (py::isinstance<T>(source)) self_of<T>(source.ptr());  // TypeError before its __init__
-        return py::detail::type_caster_base<T>::load(source, convert);
-    }
-};
-
 /// In a catch block: turns the C++ exception into Python's, as pybind11 does around its own methods.
 [[gnu::noinline]] inline PyObject* raise_caught() {
     try {

@@ -65,6 +65,7 @@ protected:
     static wanted want() { return {Arg.text, Type, Writable}; }
     /// No two items in one place, as numpy.lib.stride_tricks can make them: they would be written twice.
     static void written_once(const tensor& to) {
+        if (to.dense()) return;
         std::vector<std::pair<Py_ssize_t, Py_ssize_t>> steps;
         for (std::size_t i = 0; i < to.shape.size(); ++i)
             if (to.shape[i] > 1) steps.emplace_back(std::abs(to.strides[i]), to.shape[i]);
@@ -109,7 +110,7 @@ struct made {
 };
 
 template <class T>
-made<T> new_owned(const std::vector<Py_ssize_t>& shape) {
+made<T> new_owned(const extents& shape) {
     std::size_t size = 1;
     for (const Py_ssize_t extent : shape) size *= static_cast<std::size_t>(extent);
     auto memory = std::make_unique<zc::owned_buffer<T>>(size);
@@ -122,7 +123,7 @@ made<T> new_owned(const std::vector<Py_ssize_t>& shape) {
     seen.strides.resize(shape.size());
     Py_ssize_t step = 1;
     for (std::size_t i = shape.size(); i-- > 0; step *= shape[i]) seen.strides[i] = step;
-    return {py::array_t<T>(shape, data, owner), seen.view<T>()};
+    return {py::array_t<T>(shape.vector(), data, owner), seen.view<T>()};
 }
 
 /// `out=None`: None or a writable array, to be filled and returned.
@@ -135,7 +136,7 @@ public:
     bool given() const { return static_cast<bool>(this->object_); }
 
     template <class T>
-    made<T> or_new(const std::vector<Py_ssize_t>& shape) const {
+    made<T> or_new(const extents& shape) const {
         if (!given()) return new_owned<T>(shape);
         const tensor& to = this->get();
         if (to.is_double != std::is_same_v<T, double>)

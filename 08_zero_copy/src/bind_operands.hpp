@@ -26,7 +26,7 @@ public:
         if (leading_ == nullptr) throw py::type_error(join(entries_[0].arg, " or ", entries_[1].arg, " must be an array"));
         return leading_->is_double;
     }
-    const std::vector<Py_ssize_t>& shape() const { return leading_->shape; }
+    const extents& shape() const { return leading_->shape; }
 
     template <class T>
     zc::view2d<const T> view(std::size_t which, T& constant) const {

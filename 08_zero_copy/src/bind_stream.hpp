@@ -114,6 +114,13 @@ private:
     std::shared_ptr<chunk_source> source_;
 };
 
+}  // namespace bind
+
+template <>
+class pybind11::detail::type_caster<bind::stream> : public tenfold::boundary::made_caster<bind::stream> {};
+
+namespace bind {
+
 inline void bind_stream(py::module_& m) {
     py::class_<stream>(m, "Stream", py::module_local(), R"(
 Arrays that come one after the other, none of them copied.
@@ -134,7 +141,7 @@ Examples
 [3.0, 3.0]
 )")
         .def(py::init<const py::object&>(), "source"_a)
-        .def("__iter__", [](const py::object& self) { return self; })
+        .def("__iter__", [](stream& self) -> stream& { return self; })
         .def("__next__", &stream::next)
         .def(
             "__arrow_c_stream__", [](const stream& self, const py::object&) { return self.capsule(); },

@@ -7,11 +7,16 @@
 
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "bind_keeper.hpp"
@@ -27,10 +32,41 @@ using tenfold::boundary::detail::type_of;
 
 enum class types { float64, either };
 
+/// A length or a stride per dimension: few in place, because most arrays have one or two and a call is short; more on the heap.
+class extents {
+public:
+    extents() = default;
+    extents(std::initializer_list<Py_ssize_t> values) { assign(values.begin(), values.end()); }
+
+    template <class From>
+    void assign(const From* first, const From* last) {
+        resize(static_cast<std::size_t>(last - first));
+        std::copy(first, last, begin());
+    }
+    void resize(std::size_t size) {
+        if (size > few_.size()) many_.resize(size);
+        size_ = size;
+    }
+    std::size_t size() const { return size_; }
+    bool empty() const { return size_ == 0; }
+    Py_ssize_t* begin() { return size_ <= few_.size() ? few_.data() : many_.data(); }
+    const Py_ssize_t* begin() const { return size_ <= few_.size() ? few_.data() : many_.data(); }
+    const Py_ssize_t* end() const { return begin() + size_; }
+    Py_ssize_t& operator[](std::size_t i) { return begin()[i]; }
+    Py_ssize_t operator[](std::size_t i) const { return begin()[i]; }
+    std::vector<Py_ssize_t> vector() const { return {begin(), end()}; }
+    friend bool operator==(const extents& a, const extents& b) { return std::equal(a.begin(), a.end(), b.begin(), b.end()); }
+
+private:
+    std::array<Py_ssize_t, 4> few_{};
+    std::vector<Py_ssize_t> many_;
+    std::size_t size_ = 0;
+};
+
 struct tensor {
     void* data = nullptr;
     bool is_double = true, read_only = true;
-    std::vector<Py_ssize_t> shape, strides;  // strides in items
+    extents shape, strides;  // strides in items
     keeper owner;
 
     std::size_t size() const {
@@ -60,10 +96,11 @@ struct tensor {
     }
 };
 
-inline std::string shape_text(const std::vector<Py_ssize_t>& shape) {
-    std::string text;
-    for (const Py_ssize_t extent : shape) text += (text.empty() ? "" : ", ") + std::to_string(extent);
-    return "(" + text + (shape.size() == 1 ? ",)" : ")");
+inline std::string shape_text(const extents& shape) {
+    std::ostringstream text;
+    for (const char* before = "("; const Py_ssize_t extent : shape) text << std::exchange(before, ", ") << extent;
+    text << (shape.size() == 1 ? ",)" : ")");
+    return shape.size() == 0 ? "()" : text.str();
 }
 
 /// How messages speak of an argument, and what it must be.
@@ -93,29 +130,45 @@ inline const tensor& viewable(const tensor& seen, const wanted& want) {
     return seen;
 }
 
+/// A buffer and what holds it, in one allocation. Not to be moved: an exporter's `shape` may point into its own Py_buffer.
+struct held_buffer {
+    Py_buffer view{};
+    PyInterpreterState* interpreter = PyInterpreterState_Get();
+
+    held_buffer() = default;
+    held_buffer(const held_buffer&) = delete;
+    held_buffer& operator=(const held_buffer&) = delete;
+    ~held_buffer() {
+        if (view.obj == nullptr) return;
+        with_gil_of(interpreter, [&] {
+            const py::error_scope kept;  // a destructor must not disturb an error that is on its way
+            PyBuffer_Release(&view);
+        });
+    }
+};
+
 /// The buffer protocol, strides and all.
 inline tensor from_buffer(py::handle source, const wanted& want) {
-    auto view = std::make_unique<Py_buffer>();
-    if (PyObject_GetBuffer(source.ptr(), view.get(), PyBUF_FULL_RO) != 0) {
+    auto held = std::make_shared<held_buffer>();
+    const Py_buffer* const got = &held->view;
+    if (PyObject_GetBuffer(source.ptr(), &held->view, PyBUF_FULL_RO) != 0) {
         py::error_already_set error;
         if (error.matches(PyExc_ValueError) && py::hasattr(source, "dtype"))  // a dtype that has no buffer format
             throw want.wrong_type(py::str(source.attr("dtype")));
         throw error;
     }
     tensor out;
-    Py_buffer* const got = view.release();
-    out.owner = keep(got, [](Py_buffer* held) {
-        PyBuffer_Release(held);
-        delete held;
-    });
-    std::string_view format = got->format != nullptr ? got->format : "B";
-    const bool marked = format.find_first_of("@=<>!") == 0;
-    const char order = marked ? format.front() : '@';
-    if (marked) format.remove_prefix(1);
-    if ((format != "d" && format != "f") || (format == "f" && want.type == types::float64))
+    out.owner = std::move(held);
+    const char* format = got->format != nullptr ? got->format : "B";
+    const char first = format[0];
+    const bool marked = first == '@' || first == '=' || first == '<' || first == '>' || first == '!';
+    const char order = marked ? first : '@';
+    if (marked) ++format;
+    const char letter = format[0] != '\0' && format[1] == '\0' ? format[0] : '\0';
+    if (letter != 'd' && (letter != 'f' || want.type == types::float64))
         throw want.wrong_type(py::hasattr(source, "dtype") ? std::string(py::str(source.attr("dtype")))
                                                            : join("'", format, "' (", type_of(source), ")"));
-    out.is_double = format == "d";
+    out.is_double = letter == 'd';
     if (std::endian::native == std::endian::little ? order == '>' || order == '!' : order == '<')
         throw py::value_error(join(want.arg, " is not in native byte order",
                                    want.cure(join(want.arg, ".astype(numpy.", out.is_double ? "float64)" : "float32)"))));
@@ -124,13 +177,15 @@ inline tensor from_buffer(py::handle source, const wanted& want) {
     out.data = got->buf;
     out.shape.assign(got->shape, got->shape + got->ndim);
     out.strides.resize(out.shape.size());
-    bool aligned = reinterpret_cast<std::uintptr_t>(got->buf) % static_cast<std::uintptr_t>(got->itemsize) == 0;
+    const int shift = out.is_double ? 3 : 2;  // not a division: a call may be that short
+    const Py_ssize_t last = (Py_ssize_t{1} << shift) - 1;
+    bool aligned = (reinterpret_cast<std::uintptr_t>(got->buf) & static_cast<std::uintptr_t>(last)) == 0;
     Py_ssize_t step = 1;
     for (std::size_t i = out.shape.size(); i-- > 0; step *= out.shape[i]) {
         out.strides[i] = step;
         if (got->strides == nullptr) continue;  // C order: ctypes gives none, although it was asked
-        out.strides[i] = got->strides[i] / got->itemsize;
-        aligned = aligned && (got->strides[i] % got->itemsize == 0 || out.shape[i] < 2);
+        out.strides[i] = got->strides[i] >> shift;
+        aligned = aligned && ((got->strides[i] & last) == 0 || out.shape[i] < 2);
     }
     if (got->suboffsets != nullptr || (!aligned && out.size() != 0))
         throw py::value_error(join(want.arg, " is not aligned", want.cure(join(want.arg, ".copy()"))));

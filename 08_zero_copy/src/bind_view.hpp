@@ -17,18 +17,26 @@ public:
     Py_ssize_t itemsize() const { return tensor_.is_double ? 8 : 4; }
     std::uintptr_t address() const { return reinterpret_cast<std::uintptr_t>(tensor_.data); }
     std::vector<Py_ssize_t> byte_strides() const {
-        std::vector<Py_ssize_t> bytes = tensor_.strides;
+        std::vector<Py_ssize_t> bytes = tensor_.strides.vector();
         for (Py_ssize_t& step : bytes) step *= itemsize();
         return bytes;
     }
     py::buffer_info buffer() const {
         return py::buffer_info(tensor_.data, itemsize(), tensor_.is_double ? "d" : "f",
-                               static_cast<Py_ssize_t>(tensor_.shape.size()), tensor_.shape, byte_strides(), tensor_.read_only);
+                               static_cast<Py_ssize_t>(tensor_.shape.size()), tensor_.shape.vector(), byte_strides(),
+                               tensor_.read_only);
     }
 
 private:
     tensor tensor_;
 };
+
+}  // namespace bind
+
+template <>
+class pybind11::detail::type_caster<bind::view> : public tenfold::boundary::made_caster<bind::view> {};
+
+namespace bind {
 
 inline int major_of(const py::object& version) {
     const auto first = py::reinterpret_steal<py::object>(PySequence_GetItem(version.ptr(), 0));
@@ -48,7 +56,8 @@ inline py::object dlpack(const view& self, const py::object& stream, const py::o
     return export_dlpack(self.seen(), versioned, copied != 0);
 }
 
-inline py::tuple tuple_of(const std::vector<Py_ssize_t>& numbers) {
+template <class Numbers>
+py::tuple tuple_of(const Numbers& numbers) {
     py::tuple out(numbers.size());
     for (std::size_t i = 0; i < numbers.size(); ++i) out[i] = numbers[i];
     return out;

@@ -12,7 +12,15 @@ import pytest
 import zero_copy as zc
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tenfold_testing import THREADS, interrupt_child, run_child, run_threads, runs_without_gil
+from tenfold_testing import (
+    THREADS,
+    bound_classes,
+    interrupt_child,
+    refuses_what_was_never_made,
+    run_child,
+    run_threads,
+    runs_without_gil,
+)
 
 CASES = settings(max_examples=200, deadline=None)
 LEVELS = zc.simd_info()["usable"]
@@ -562,6 +570,26 @@ def test_view():
     assert zc.scale_inplace(zc.View(np.ones(3, np.float32)), 2.0).dtype == "float32"
     with pytest.raises(TypeError, match="no length"):
         len(zc.View(np.array(1.0)))
+
+
+@pytest.mark.parametrize("kind", bound_classes(zc._core), ids=lambda kind: kind.__name__)
+def test_objects_that_were_never_made(kind):
+    refuses_what_was_never_made(kind)
+
+
+def test_a_view_that_was_never_made_has_no_memory():
+    child = run_child("""
+        import zero_copy as zc
+        for call in (memoryview, zc.View, zc.sum_nocopy, lambda view: zc.Stream([view])):
+            try:
+                print("returned", call(zc.View.__new__(zc.View)))
+            except (TypeError, BufferError) as error:
+                assert "View.__init__() has not been called" in f"{error} {error.__cause__}", (error, error.__cause__)
+                print("refused")
+    """)
+    assert child.stdout == "refused\n" * 4, (child.stdout, child.stderr)
+    stream = zc.Stream([np.ones(1)])
+    assert iter(stream) is stream
 
 
 # ---- DLPack

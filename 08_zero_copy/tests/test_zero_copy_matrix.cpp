@@ -86,6 +86,29 @@ TEMPLATE_TEST_CASE("matvec: sizes around the vectors, every order of memory, bit
     });
 }
 
+// What a matrix larger than the caches takes, without one: neither the fetching ahead nor a row's neighbours may change its bits.
+TEMPLATE_TEST_CASE("matvec: fetched ahead or not, alone or among others, a row has the same bits", "", double, float) {
+    using T = TestType;
+    at_each_level([] {
+        const auto rows_of = zc::detail::matvec_kernels_of<T>().rows;
+        for (std::size_t n = 0; n < 130; ++n)
+            for (const std::size_t m : {1, 3, 4, 5, 8, 12, 15, 17})
+                for (const std::size_t start : {0, 1, 3}) {
+                    // As long as its rows and no longer: what reads past the last one is caught by the address sanitizer.
+                    auto memory = numbers<T>(start + m * n, 23);
+                    const auto x = numbers<T>(n, 24);
+                    const T* const a = memory.data() + start;
+                    const auto stride = static_cast<std::ptrdiff_t>(n);
+                    std::vector<T> near(m, T(1)), far(m, T(1)), alone(m, T(1));
+                    rows_of(a, stride, m, n, x.data(), near.data(), true, false);
+                    rows_of(a, stride, m, n, x.data(), far.data(), true, true);
+                    for (std::size_t i = 0; i < m; ++i) rows_of(a + i * n, stride, 1, n, x.data(), &alone[i], true, true);
+                    INFO(m << " x " << n << " from " << start);
+                    REQUIRE((same(near, far) && same(near, alone)));
+                }
+    });
+}
+
 TEMPLATE_TEST_CASE("matvec: strided vectors, NaN stays in its row, what is refused", "", double, float) {
     using T = TestType;
     at_each_level([] {

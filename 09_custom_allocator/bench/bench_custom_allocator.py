@@ -26,6 +26,7 @@ OURS = {ARENA: "arena", POOL: "pool", CHECKED: "checked", SIZED: "sized"}
 BULK, PATTERNS = "bulk", "patterns"
 ROWS = (
     (BULK, "frees excluded", "bulk", 10_000, 10_000, ARENA, ("monotonic",), 1),
+    (BULK, "one cold round", "cold", 10_000, 10_000, ARENA, ("monotonic",), 1),
     (BULK, "destructors included", "objects", 10_000, 10_000, ARENA, (), 1),
     (BULK, "frees included", "bulk", 10_000, 10_000, POOL, ("unsynchronized", "synchronized"), 1),
     (BULK, "frees included", "bulk", 10_000, 10_000, CHECKED, (), 1),

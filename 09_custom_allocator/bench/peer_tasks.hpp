@@ -1,8 +1,9 @@
 // The work that every allocator does, as tasks of tenfold_peer. A Memory has   void* take(std::size_t bytes);
 // void give(void*, std::size_t bytes);   void all_gone();   (the last after a round: an arena forgets). One with a member
 // `frees_nothing` is not asked to free in bulk and tree: its times leave out what it leaves out.
-//     bulk N        N blocks of 32 bytes, each written, then freed in order
-//     objects N     the same with objects whose destructor does something: nothing can be left out
+//     bulk N        N blocks of 32 bytes, each written, then freed in order; twenty rounds, told is the time of one
+//     cold N        one such round: after a pause, the caches are cold
+//     objects N     as bulk, with objects whose destructor does something: nothing can be left out
 //     hot N         one block of 32 bytes taken and freed, N times
 //     tree D        a binary tree of depth D built and destroyed, 32 bytes a node
 //     map N         std::map: N inserts in random order, then destroyed
@@ -55,25 +56,32 @@ struct object {
     ~object() { objects_ended += value; }
 };
 
+// A round takes some 10 us to 500 us. One alone, after the pause between two programs, would time how memory comes back into the
+// caches and the processor out of its sleep: the same for every allocator, and more than an arena itself takes.
+inline constexpr int warm_rounds = 20;
+
 template <class Memory>
-timed bulk(Memory& memory, long n) {
+timed bulk(Memory& memory, long n, int rounds = warm_rounds) {
     static std::vector<long*> blocks;
     blocks.resize(static_cast<std::size_t>(n));
-    auto start = clock::now();
-    long i = 0;
-    for (auto& each : blocks) {
-        each = static_cast<long*>(memory.take(32));
-        each[0] = each[3] = i++;
-    }
-    double seconds = seconds_since(start);
+    double seconds = 0;
     long sum = 0;
-    for (const auto* each : blocks) sum += each[0] + each[3];  // the check is nobody's time
-    start = clock::now();
-    if constexpr (!frees_nothing<Memory>)
-        for (auto* each : blocks) memory.give(each, 32);
-    memory.all_gone();
-    seconds += seconds_since(start);
-    return {seconds, static_cast<double>(sum)};
+    for (int round = 0; round < rounds; ++round) {
+        auto start = clock::now();
+        long i = 0;
+        for (auto& each : blocks) {
+            each = static_cast<long*>(memory.take(32));
+            each[0] = each[3] = i++;
+        }
+        seconds += seconds_since(start);
+        for (const auto* each : blocks) sum += each[0] + each[3];  // the check is nobody's time
+        start = clock::now();
+        if constexpr (!frees_nothing<Memory>)
+            for (auto* each : blocks) memory.give(each, 32);
+        memory.all_gone();
+        seconds += seconds_since(start);
+    }
+    return {seconds / rounds, static_cast<double>(sum)};
 }
 
 template <class Memory>
@@ -82,18 +90,20 @@ timed objects(Memory& memory, long n) {
     all.resize(static_cast<std::size_t>(n));
     objects_ended = 0;
     const auto start = clock::now();
-    long i = 0;
-    for (auto& each : all) {
-        if constexpr (requires { memory.template create<object>(i); }) each = memory.template create<object>(i++);
-        else each = ::new (memory.take(sizeof(object))) object(i++);
-    }
-    if constexpr (!requires { memory.template create<object>(i); })
-        for (auto* each : all) {
-            std::destroy_at(each);
-            memory.give(each, sizeof(object));
+    for (int round = 0; round < warm_rounds; ++round) {
+        long i = 0;
+        for (auto& each : all) {
+            if constexpr (requires { memory.template create<object>(i); }) each = memory.template create<object>(i++);
+            else each = ::new (memory.take(sizeof(object))) object(i++);
         }
-    memory.all_gone();
-    return {seconds_since(start), static_cast<double>(objects_ended)};
+        if constexpr (!requires { memory.template create<object>(i); })
+            for (auto* each : all) {
+                std::destroy_at(each);
+                memory.give(each, sizeof(object));
+            }
+        memory.all_gone();
+    }
+    return {seconds_since(start) / warm_rounds, static_cast<double>(objects_ended)};
 }
 
 template <class Memory>
@@ -277,6 +287,7 @@ void add_one_thread(task_map& tasks, const std::string& prefix, Make make) {
         tasks.emplace(prefix + name, [memory, work](long n) { return work(*memory, n); });
     };
     add("bulk", 32, [](auto& memory, long n) { return bulk(memory, n); });
+    add("cold", 32, [](auto& memory, long n) { return bulk(memory, n, 1); });
     add("objects", sizeof(object), [](auto& memory, long n) { return objects(memory, n); });
     add("hot", 32, [](auto& memory, long n) { return hot(memory, n); });
     add("tree", sizeof(node), [](auto& memory, long n) { return tree(memory, n); });

@@ -20,19 +20,6 @@ namespace tenfold::boundary {
 
 using namespace py::literals;
 
-// ---- classes -----------------------------------------------------------------------------------------------------
-
-/// For type_caster<T>: pybind11 would give a method memory in which nothing has been made yet, and for None a null pointer.
-template <class T>
-struct made_caster : py::detail::type_caster_base<T> {
-    bool load(py::handle source, bool convert) {
-        if (source.is_none()) return false;
-        if (py::isinstance<T>(source) && !py::detail::is_holder_constructed(source.ptr()))
-            throw py::type_error(detail::type_of(source) + ".__init__() has not been called");
-        return py::detail::type_caster_base<T>::load(source, convert);
-    }
-};
-
 /// Things that calls borrow and give back: as many as ever ran at once. After fork() the ones in use stay with the parent.
 template <class T>
 class kept {

@@ -8,7 +8,6 @@
 #include <tuple>
 #include <utility>
 
-#include "bind_made.hpp"
 #include "boundary.hpp"
 #include "tenfold/aggregate.hpp"
 #include "tenfold/data_pipeline.hpp"
@@ -41,9 +40,9 @@ private:
 }  // namespace bind
 
 template <>
-struct pybind11::detail::type_caster<bind::shared_pipeline> : bind::made_caster<bind::shared_pipeline> {};
+struct pybind11::detail::type_caster<bind::shared_pipeline> : tenfold::boundary::made_caster<bind::shared_pipeline> {};
 template <>
-struct pybind11::detail::type_caster<tenfold::pipeline_stats> : bind::made_caster<tenfold::pipeline_stats> {};
+struct pybind11::detail::type_caster<tenfold::pipeline_stats> : tenfold::boundary::made_caster<tenfold::pipeline_stats> {};
 
 namespace bind {
 

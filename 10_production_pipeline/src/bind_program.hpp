@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "bind_made.hpp"
 #include "boundary.hpp"
 #include "tenfold/kernel_program.hpp"
 #include "tenfold/latency_histogram.hpp"
@@ -60,9 +59,9 @@ private:
 }  // namespace bind
 
 template <>
-struct pybind11::detail::type_caster<tenfold::kernel_program> : bind::made_caster<tenfold::kernel_program> {};
+struct pybind11::detail::type_caster<tenfold::kernel_program> : tenfold::boundary::made_caster<tenfold::kernel_program> {};
 template <>
-struct pybind11::detail::type_caster<bind::shared_histogram> : bind::made_caster<bind::shared_histogram> {};
+struct pybind11::detail::type_caster<bind::shared_histogram> : tenfold::boundary::made_caster<bind::shared_histogram> {};
 
 namespace bind {
 

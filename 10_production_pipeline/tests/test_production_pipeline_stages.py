@@ -913,6 +913,65 @@ def test_stats(workers):
     assert len(lines) == 5 and lines[1].startswith("validate <lambda>") and " 99 " in lines[1]
 
 
+def test_timed_calls():
+    calls, histogram = pp._core.timed_calls, pp._core.LatencyHistogram()
+    results, halt = ["before"], []
+    calls(abs, [-1, -2, -3], 1, results, halt, histogram)
+    assert results == ["before", 2, 3] and histogram.count == 2 and histogram.sum_s > 0
+
+    with pytest.raises(Boom):  # what came before it is kept and counted
+        calls(fails_at(5), list(range(10)), 3, results, halt, histogram)
+    assert results[3:] == [3, 4] and histogram.count == 4
+    calls(lambda x: halt.append(x), [1, 2, 3], 0, results, halt, histogram)
+    assert results[5:] == [None] and halt == [1] and histogram.count == 5
+    calls(abs, [-1], 0, results, halt, histogram)
+    assert len(results) == 6
+
+    values = list(range(8))  # shortened by a call
+    calls(lambda x: values.clear(), values, 0, results, [], histogram)
+    assert len(results) == 7
+    weak = weakref.ref(made := Boom())
+    calls(lambda x: None, [made], 0, [], [], histogram)
+    del made
+    assert weak() is None
+    for bad in ((None, [1], 0), (abs, (1,), 0), (abs, [1], -1)):
+        with pytest.raises((TypeError, ValueError)):
+            calls(*bad, [], [], histogram)
+
+
+def test_timed_calls_let_other_threads_run():
+    """A stage that is all C keeps the GIL for as long as its chunk takes, unless the loop gives it up."""
+    go, halt, results = threading.Event(), [], []
+    thread = threading.Thread(target=lambda: (go.wait(), halt.append(True)))
+    thread.start()
+    go.set()
+    values = [0] * 3000
+    pp._core.timed_calls(functools.partial(sum, range(100_000)), values, 0, results, halt, pp._core.LatencyHistogram())
+    thread.join()
+    assert len(results) < len(values)
+
+
+@each_worker_count
+def test_slow_items_are_timed_one_by_one(workers):
+    """So slow that they are: failures, retries and what comes after them are each counted once, with their time."""
+    failing = collections.Counter()
+
+    def slow(x):
+        for _ in range(3000):
+            pass
+        failing[x] += 1
+        if x % 50 == 7 or (x % 50 == 9 and failing[x] == 1):
+            raise Boom(x)
+        return x
+
+    pipeline = pp.Pipeline(workers, on_error="skip", retries=1, sleep=lambda seconds: None).map(slow)
+    result = pipeline.run(range(300))
+    stage = counted(result.stats).stages[0]
+    assert result.items == [x for x in range(300) if x % 50 != 7]
+    assert (stage.failed, stage.retries) == (6, 12) and max(failing.values()) == 2
+    assert stage.latency.count == 300 and 0 < stage.latency.sum_s <= stage.busy_s * 1.01
+
+
 def test_latency_histogram():
     histogram = pp._core.LatencyHistogram()
     assert histogram.count == 0 and histogram.quantile(0.5) == 0 and histogram.buckets() == []

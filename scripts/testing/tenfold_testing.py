@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import pathlib
 import re
@@ -123,6 +124,67 @@ def interrupt_child(code: str, limit: float = 30.0) -> subprocess.CompletedProce
         process.communicate()
         raise
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def bound_classes(module) -> list[type]:
+    """The classes of a module that pybind11 made."""
+    return [each for each in vars(module).values() if type(each).__name__ == "pybind11_type"]
+
+
+def refuses_what_was_never_made(kind: type) -> None:
+    """Fails unless each method and property of a pybind11 class refuses objects whose ``__init__`` never ran, by a TypeError.
+
+    In a child process: by itself pybind11 hands a method memory in which nothing was made, and that crashes or hangs.
+    """
+    try:
+        child = run_child(f"import tenfold_testing; tenfold_testing._never_made({kind.__module__!r}, {kind.__name__!r})")
+    except subprocess.TimeoutExpired as error:
+        said = error.stdout.decode() if isinstance(error.stdout, bytes) else error.stdout or ""
+        raise AssertionError(f"hangs in {(said.splitlines() or ['?'])[-1]}") from None
+    last = (child.stdout.splitlines() or ["?"])[-1]
+    assert (child.returncode, last) == (0, "done"), f"{last}: {child.stderr[-2000:]}"
+
+
+def _never_made(module: str, name: str) -> None:
+    home = importlib.import_module(module)
+    kind = getattr(home, name)
+    # Two make the object; __reduce_ex__ may refuse whatever the object is; buffers end in a BufferError; the last is pybind11's own.
+    other_tests = {"__init__", "__setstate__", "__reduce_ex__", "__buffer__", "__release_buffer__", "_pybind11_conduit_v1_"}
+    own = {each: found for each, found in vars(kind).items() if not isinstance(found, (staticmethod, classmethod))}
+    calls = {each: getattr(found, "fget", None) or getattr(kind, each) for each, found in own.items()}
+    calls = {each: call for each, call in calls.items() if callable(call) and each not in other_tests}
+    assert calls, "nothing to call"
+    guesses = [(value,) * count for count in range(5) for value in (1, "x", True, [1.0], None)]
+
+    def answers(each: str, instance: object) -> set[str]:
+        found = set()
+        for guess in guesses:
+            print(f"{name}.{each}{guess}", flush=True)
+            try:
+                found.add(f"returned {calls[each](instance, *guess)!r}")
+            except BaseException as error:
+                found.add(f"{type(error).__name__}: {error}")
+        return found
+
+    # From __new__ alone: of the class, of a subclass, of subclasses with a second base from C++.
+    kinds = [kind, type("Late", (kind,), {"__init__": lambda self: None})]
+    for other in [each for each in bound_classes(home) if not (issubclass(each, kind) or issubclass(kind, each))][:1]:
+        kinds += [type("Two", (kind, other), {}), type("Two", (other, kind), {})]
+    for each in calls:
+        for maker in kinds:
+            found = answers(each, maker.__new__(maker))
+            refusals = [text for text in found if text.endswith(f"{maker.__name__}.__init__() has not been called")]
+            assert refusals and all(text.startswith("TypeError: ") for text in found), (maker, each, found)
+        for stranger in (None, object(), kind):
+            found = answers(each, stranger)
+            assert all(text.startswith("TypeError: ") for text in found), (stranger, each, found)
+    try:
+        kinds[1]()
+    except TypeError as error:
+        assert "__init__() must be called" in str(error), error
+    else:
+        raise AssertionError("a subclass may forget super().__init__()")
+    print("done")
 
 
 def _program(code: str) -> str:

@@ -33,11 +33,14 @@ const matvec_table<T>& matvec_kernels_of() {
 
 inline constexpr std::size_t matvec_depth = 16 * 1024;  // columns at once: so much of x stays in the second-level cache
 inline constexpr std::size_t matvec_inline_below = 32 * 1024;  // multiply-adds that cost as much as opening a region
+// Bytes of a matrix that no cache holds. A constant on purpose, for the reason that span_kernels.hpp gives.
+inline constexpr std::size_t matvec_far_above = std::size_t{48} << 20;
 
 // Rows begin..end, into y which is dense.
 template <class T>
 void matvec_part(view2d<const T> a, const T* x, std::size_t begin, std::size_t end, T* y) {
     const matvec_table<T>& kernels = matvec_kernels_of<T>();
+    const bool far = a.size() * sizeof(T) > matvec_far_above;
     if (!a.dense_rows() && a.transposed().dense_rows()) {
         constexpr std::size_t block = 4096 / sizeof(T);
         for (std::size_t top = begin; top < end; top += block, y += block) {
@@ -51,13 +54,13 @@ void matvec_part(view2d<const T> a, const T* x, std::size_t begin, std::size_t e
     for (std::size_t start = 0; start < a.columns; start += matvec_depth) {
         const std::size_t n = std::min(matvec_depth, a.columns - start);
         if (a.dense_rows()) {
-            kernels.rows(a.at(begin, start), a.row_stride, end - begin, n, x + start, y, start != 0);
+            kernels.rows(a.at(begin, start), a.row_stride, end - begin, n, x + start, y, start != 0, far);
             continue;
         }
         std::vector<T> row(n);
         for (std::size_t i = begin; i < end; ++i) {
             for (std::size_t j = 0; j < n; ++j) row[j] = a(i, start + j);
-            kernels.rows(row.data(), 0, 1, n, x + start, y + (i - begin), start != 0);
+            kernels.rows(row.data(), 0, 1, n, x + start, y + (i - begin), start != 0, false);
         }
     }
 }
@@ -83,7 +86,7 @@ void matvec(view2d<const std::type_identity_t<T>> a, view1d<const std::type_iden
     T* const to = dense_y.empty() ? y.data : dense_y.data();
     // Fewer rows than threads would like, if they are long: a row's sum is never divided.
     const std::size_t cost = std::max<std::size_t>(1, a.columns);
-    const std::size_t even = a.rows / (static_cast<std::size_t>(threads) * 8);
+    const std::size_t even = threads == 1 ? a.rows : a.rows / (static_cast<std::size_t>(threads) * 8);
     const bool by_columns = !a.dense_rows() && a.transposed().dense_rows();
     const std::size_t unit = by_columns ? 64 : 8;
     constexpr std::size_t longest = std::size_t{1} << 21;

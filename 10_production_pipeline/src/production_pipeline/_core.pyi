@@ -1,5 +1,5 @@
-from collections.abc import Sequence
-from typing import overload
+from collections.abc import Callable, Sequence
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,3 +55,7 @@ class LatencyHistogram:
     def count(self) -> int: ...
     @property
     def sum_s(self) -> float: ...
+
+def timed_calls(
+    function: Callable[[Any], Any], values: list[Any], at: int, results: list[Any], halt: list[Any], times: LatencyHistogram
+) -> None: ...

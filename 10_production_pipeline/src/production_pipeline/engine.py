@@ -63,6 +63,7 @@ class Run:
         self.source: Any = chunks_of(source, self.pacer, vectors)
         self.tell, self.tell_over = checked_progress(progress, length(source))
         self.clock = Clock()
+        self.final: RunStats | None = None
 
     # ---- what stages ask for
 
@@ -165,7 +166,7 @@ class Run:
                 begin = perf_counter()
                 yield chunk
                 if self.workers == 1:
-                    self.pacer.took(perf_counter() - begin, len(values))
+                    self.pacer.alone(perf_counter() - begin, len(values))
         finally:
             source.close()
 
@@ -237,7 +238,8 @@ def _flow(run: Run) -> Generator[stages.Chunk, None, None]:
             run.clock.stop()
             run.control._remove(run)
             run.tell_over()
-            run.totals.end(run, run.stats())
+            run.final = run.stats()
+            run.totals.end(run, run.final)
 
 
 def spread(run: Run, pool: Pool, group: list[Any], incoming: Iterator[stages.Chunk]) -> Iterator[stages.Chunk]:

@@ -99,9 +99,16 @@ class Meter:
             self._waiting -= count
 
     def done(
-        self, taken: int, out: int, filtered: int, failed: int, retries: int, busy_ns: int, times: list[int] | int
+        self,
+        taken: int,
+        out: int,
+        filtered: int,
+        failed: int,
+        retries: int,
+        busy_ns: int,
+        times: _core.LatencyHistogram | int | None,
     ) -> None:
-        """A chunk went through; `times` of each item in ns, or of all `taken` together."""
+        """A chunk went through; `times` of each item, or in ns of all `taken` together, or unknown."""
         with self._lock:
             self._in += taken
             self._out += out
@@ -114,9 +121,9 @@ class Meter:
                 if taken:
                     self._latency.record(times // taken, taken)
                     self.quick = times < QUICK_NS * taken
-            elif times:
-                self._latency.record_many(times)
-                self.quick = busy_ns < QUICK_NS * len(times)
+            elif times is not None:
+                self._latency.merge(times)
+                self.quick = busy_ns < QUICK_NS * taken
 
     def more(self, out: int) -> None:
         """Items that came out of one that is counted already."""

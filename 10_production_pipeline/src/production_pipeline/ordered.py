@@ -100,7 +100,7 @@ def _each(stage: Any, run: Any, incoming: Iterator[Chunk], entered: bool, functi
         try:
             calls, busy, times = call_each(run, stage, counted, chunk)
         except SinkFull:
-            stage.meter.done(handed, handed, 0, 0, 0, 0, [])
+            stage.meter.done(handed, handed, 0, 0, 0, 0, None)
             stage.meter.leave(count - handed)
             raise
         taken = calls.taken

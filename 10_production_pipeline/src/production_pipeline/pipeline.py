@@ -192,7 +192,7 @@ class Pipeline:
                     arrays.append(chunk.values)
         finally:
             flow.close()
-        return PipelineResult(_all(items, arrays, source, run), run.stats(), run.records())
+        return PipelineResult(_all(items, arrays, source, run), run.final or run.stats(), run.records())
 
     def stream(self, source: Any, *, control: Control | None = None, progress: Any = None) -> Stream:
         """The results one by one, as they are asked for: an iterator that holds a bounded number of items.

@@ -24,6 +24,12 @@ class Pacer:
     def __init__(self, most: int) -> None:
         self.size, self.most = 1, most
 
+    def alone(self, seconds: float, count: int) -> None:
+        """As `took`, of the only worker: nobody waits for a share, so the next chunk may be as large as this one says."""
+        self.took(seconds, count)
+        if 8 * seconds < SHORT_S:
+            self.size = min(self.most, max(self.size, 8 * count))
+
     def took(self, seconds: float, count: int) -> None:
         """A chunk of `count` was read, or went through a worker, in so many seconds."""
         if seconds > LONG_S:

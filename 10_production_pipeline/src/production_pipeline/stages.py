@@ -12,6 +12,7 @@ from itertools import compress, islice
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
+from . import _core
 from .failures import SinkFull, ValidationError, check_halt
 
 
@@ -74,28 +75,20 @@ def call_each(run: Any, stage: Any, function: Callable, chunk: Chunk) -> tuple[C
     values, halt = chunk.items(), run.halt
     results: list = []
     failed: list[int] = []
-    times: list[int] = []
     retries = 0
     fatal = None
-    quick = stage.meter.quick
+    times = None if stage.meter.quick or len(values) == 1 else _core.LatencyHistogram()
     before = start = perf_counter_ns()
     while True:
         at = len(results) + len(failed)
         error: BaseException | None = None
         try:
-            if quick:
+            if times is None:
                 # extend() keeps what came before an exception
                 results.extend(map(function, _until(halt, islice(values, at, None) if at else values)))
             else:
-                append, note, clock = results.append, times.append, perf_counter_ns
-                before = clock()
-                for value in islice(values, at, None) if at else values:
-                    if halt:
-                        break
-                    append(function(value))
-                    now = clock()
-                    note(now - before)
-                    before = now
+                before, counted = perf_counter_ns(), times.sum_s
+                _core.timed_calls(function, values, at, results, halt, times)
             check_halt(halt)
             at = len(results) + len(failed)
             if at == len(values):
@@ -108,8 +101,8 @@ def call_each(run: Any, stage: Any, function: Callable, chunk: Chunk) -> tuple[C
         at = len(results) + len(failed)
         error, result, attempts = run.retry(stage, function, values[at], error)
         retries += attempts - 1
-        if not quick:
-            times.append(perf_counter_ns() - before)  # pauses included: so long the item took
+        if times is not None:  # pauses included: so long the item took
+            times.record(max(0, perf_counter_ns() - before - int((times.sum_s - counted) * 1e9)))
         if error is None:
             results.append(result)
             continue
@@ -119,7 +112,7 @@ def call_each(run: Any, stage: Any, function: Callable, chunk: Chunk) -> tuple[C
         failed.append(at)
     busy = perf_counter_ns() - start
     try:
-        return Calls(results, failed, fatal, retries), busy, busy if quick else times
+        return Calls(results, failed, fatal, retries), busy, busy if times is None else times
     finally:
         error = fatal = None  # see Calls.take_error
 
@@ -230,9 +223,9 @@ class FlatMap:
             places: list[int] = []
             for i, value in enumerate(chunk.items()):
                 place = chunk.place(i)
-                calls, busy, times = call_each(run, self, self.function, Chunk([value], place))
+                calls, busy, _ = call_each(run, self, self.function, Chunk([value], place))
                 bad = not calls.results
-                meter.done(1, 0, 0, int(bad), calls.retries, busy, times or busy)
+                meter.done(1, 0, 0, int(bad), calls.retries, busy, busy)
                 error = None if calls.error is None else calls.take_error()
                 inner: Iterator = iter(()) if bad else calls.results[0]
                 while error is None:

@@ -72,6 +72,64 @@ void bind_numbers(M& m, const std::string& suffix) {
           py::arg("a"), py::arg("b"));
 }
 
+/// Classes for made_caster: one from which others derive, one by itself. A `made` counts what was constructed.
+struct made {
+    explicit made(std::int64_t from) : value(from) { ++alive; }
+    made(const made& other) : value(other.value) { ++alive; }
+    made& operator=(const made&) = default;
+    ~made() { --alive; }
+    std::int64_t value;
+    static inline std::atomic<std::int64_t> alive{0};
+};
+struct derived : made {
+    using made::made;
+};
+struct apart {
+    std::int64_t value = 11;
+};
+
+}  // namespace
+
+template <>
+class pybind11::detail::type_caster<made> : public made_caster<made> {};
+template <>
+class pybind11::detail::type_caster<derived> : public made_caster<derived> {};
+template <>
+class pybind11::detail::type_caster<apart> : public made_caster<apart> {};
+
+namespace {
+
+void bind_classes(py::module_& m) {
+    py::class_<made>(m, "Made", py::module_local(), py::buffer_protocol())
+        .def(py::init<std::int64_t>(), py::arg("value"))
+        .def_readwrite("value", &made::value)
+        .def("get", [](const made& self) { return self.value; })
+        .def(
+            "plus", [](const made& self, const made& other) { return made(self.value + other.value); }, py::arg("other"))
+        .def("__enter__", [](made& self) -> made& { return self; })
+        .def("__repr__", [](const made& self) { return "Made(" + std::to_string(self.value) + ")"; })
+        .def_buffer([](made& self) { return py::buffer_info(&self.value, 1); })
+        .def(py::pickle([](const made& self) { return self.value; }, [](std::int64_t value) { return made(value); }));
+    py::class_<derived, made>(m, "Derived", py::module_local()).def(py::init<std::int64_t>()).def("own", [](derived& self) {
+        return self.value;
+    });
+    py::class_<apart>(m, "Apart", py::module_local()).def(py::init<>()).def("eleven", [](const apart& self) {
+        return self.value;
+    });
+    py::implicitly_convertible<py::int_, made>();
+    static made kept(7);  // C++ owns it, so its Python object has no holder
+    m.def("made_kept", []() -> made& { return kept; }, py::return_value_policy::reference);
+    m.def("made_alive", [] { return made::alive.load(); });
+    m.def("made_pointer", [](const made* one) { return one->value; }, py::arg("one"));
+    m.def("made_values", [](const std::vector<made>& all) {
+        std::int64_t sum = 0;
+        for (const made& each : all) sum += each.value;
+        return sum;
+    });
+    m.def("made_or_text", [](const made&) { return "made"; });
+    m.def("made_or_text", [](const std::string&) { return "text"; });
+}
+
 }  // namespace
 
 PYBIND11_MODULE(boundary_probe, m, py::mod_gil_not_used(), py::multiple_interpreters::per_interpreter_gil()) {
@@ -107,6 +165,7 @@ PYBIND11_MODULE(boundary_probe, m, py::mod_gil_not_used(), py::multiple_interpre
             return out;
         },
         py::arg("documents"));
+    bind_classes(m);
     m.def("strings", [] { return to_list(std::vector<std::string>{"a", "\xc3\xa9", ""}); });
     m.def(
         "uint32_out",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import array
 import collections
+import copy
 import ctypes
 import decimal
 import fractions
 import gc
 import math
 import os
+import pickle
 import signal
 import sys
 import sysconfig
@@ -22,7 +24,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tenfold_testing import run_child
+from tenfold_testing import bound_classes, refuses_what_was_never_made, run_child
 
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -841,6 +843,87 @@ def test_signatures():
     assert "collections.abc.Sequence[float]" in text and "-> list[float]" in text
     assert "collections.abc.Sequence[collections.abc.Sequence[int]]" in probe.matrix_int64.__doc__
     assert "num_threads: int | None = None" in probe.chunked.__doc__
+
+
+# ---- Classes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", bound_classes(probe), ids=lambda kind: kind.__name__)
+def test_objects_that_were_never_made(kind):
+    refuses_what_was_never_made(kind)
+
+
+NEVER = r"\.__init__\(\) has not been called$"
+
+
+def test_never_made_as_an_argument():
+    for never in (probe.Made.__new__(probe.Made), probe.Derived.__new__(probe.Derived)):
+        for call in (
+            probe.Made(1).plus,
+            lambda one: type(one).plus(one, one),
+            probe.made_pointer,
+            lambda one: probe.made_values([probe.Made(1), one]),
+            probe.made_or_text,
+            pickle.dumps,
+            copy.copy,
+            lambda one: setattr(one, "value", 3),
+        ):
+            with pytest.raises(TypeError, match=NEVER):
+                call(never)
+    with pytest.raises(BufferError) as caught:
+        memoryview(probe.Made.__new__(probe.Made))
+    assert isinstance(caught.value.__cause__, TypeError) and "has not been called" in str(caught.value.__cause__)
+    for call in (probe.Made(1).plus, probe.made_pointer, probe.made_or_text, lambda one: probe.made_values([one])):
+        with pytest.raises(TypeError, match="incompatible function arguments"):
+            call(None)
+
+
+def test_what_was_made_is_as_before():
+    one, kept = probe.Made(5), probe.made_kept()
+    assert (one.get(), one.plus(probe.Made(6)).value, one.plus(6).value, probe.Derived(3).get()) == (5, 11, 11, 3)
+    assert (kept.get(), probe.made_kept() is kept, probe.made_pointer(kept), one.plus(kept).value) == (7, True, 7, 12)
+    assert one.__enter__() is one and probe.made_values([one, 4, probe.Derived(2)]) == 11
+    assert (probe.made_or_text(one), probe.made_or_text("x"), probe.made_or_text(3)) == ("made", "text", "made")
+    assert memoryview(one).tolist() == [5] and pickle.loads(pickle.dumps(one)).get() == copy.deepcopy(one).get() == 5
+    one.value = 8
+    one.__init__(9)  # again: nothing happens
+    assert one.get() == 8
+    failed = probe.Made.__new__(probe.Made)
+    with pytest.raises(TypeError):
+        failed.__init__("x")
+    with pytest.raises(TypeError, match=NEVER):
+        failed.get()
+    failed.__init__(3)
+    assert failed.get() == 3
+
+
+def test_several_bases_are_made_one_by_one():
+    class Both(probe.Derived, probe.Apart):
+        def __init__(self):
+            for call in (self.get, self.own, self.eleven):
+                with pytest.raises(TypeError, match="Both" + NEVER):
+                    call()
+            probe.Apart.__init__(self)
+            assert self.eleven() == 11
+            with pytest.raises(TypeError, match="Both" + NEVER):
+                self.get()
+            probe.Derived.__init__(self, 4)
+
+    both = Both()
+    assert (both.get(), both.own(), both.eleven(), probe.made_pointer(both), both.plus(both).get()) == (4, 4, 11, 4, 8)
+
+
+def test_never_made_leaves_nothing():
+    gc.collect()
+    before = probe.made_alive()
+    for _ in range(100):
+        never = probe.Derived.__new__(probe.Derived)
+        with pytest.raises(TypeError, match=NEVER):
+            never.get()
+        probe.Derived(1).get()
+    del never
+    gc.collect()
+    assert probe.made_alive() == before
 
 
 # ---- The GIL --------------------------------------------------------------------------------------------------------
