@@ -2,6 +2,11 @@
 #include <tenfold/task_group.hpp>
 #include <tenfold/thread_pool.hpp>
 
+#include <algorithm>
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include "peer_tasks.hpp"
 
 namespace {
@@ -23,6 +28,29 @@ long fib_lookup(tenfold::thread_pool& pool, long n) {
     if (n < 2) return n;
     const auto [a, b] = pool.join([&] { return fib_lookup(pool, n - 1); }, [&] { return fib_lookup(pool, n - 2); });
     return a + b;
+}
+
+// Primes below 400,000 by trial division, by `count` plain threads that take the numbers in small pieces: what a second thread
+// gains on this machine at this moment.
+double loops(int count) {
+    std::atomic<long> next{0}, primes{0};
+    const auto work = [&] {
+        long found = 0;
+        for (long begin; (begin = next.fetch_add(1000, std::memory_order_relaxed)) < 400'000;) {
+            for (long n = std::max(begin, 2L); n < begin + 1000; ++n) {
+                long i = 2;
+                while (i * i <= n && n % i != 0) ++i;
+                found += i * i > n;
+            }
+        }
+        primes.fetch_add(found, std::memory_order_relaxed);
+    };
+    {
+        std::vector<std::jthread> others;
+        for (int i = 1; i < count; ++i) others.emplace_back(work);
+        work();
+    }
+    return static_cast<double>(primes.load());
 }
 
 }  // namespace
@@ -69,6 +97,7 @@ int main() {
              pool.wait_idle();
              return ran.sum();
          }},
+        {"loops", [](long n) { return loops(static_cast<int>(n)); }},
         {"idle", [&](long) { return peer_tasks::idle([&] { pool.run([](pool_worker& w) { return fib(w, 20); }); }); }},
     });
 }

@@ -13,7 +13,9 @@
 #include <vector>
 
 #include "bind_pool.hpp"
+#include "boosted.hpp"
 #include "boundary.hpp"
+#include "interpreter.hpp"
 #include "pool_object.hpp"
 #include "tenfold/adaptive.hpp"
 #include "tenfold/task_queue.hpp"
@@ -98,6 +100,13 @@ private:
     this_process process_;
 };
 
+}  // namespace
+
+template <>
+class pybind11::detail::type_caster<python_queue> : public tenfold::boundary::made_caster<python_queue> {};
+
+namespace {
+
 // ---- classes
 
 void bind_queue(py::module_& m) {
@@ -145,8 +154,12 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used(), py::multiple_interpreters::per
     bind_future(m);
     bind_pool(m, registry);
     bind_queue(m);
+    bind_interpreter(m);
     py::module_::import("atexit").attr("register")(
         py::cpp_function([registry] { released([&](auto) { registry->end_all(); }); }));
+
+    m.def("boosted_type", &tenfold::boosting::boosted_type, "companion"_a, "method"_a,
+          "A type of callables that map over lists, with the attributes of `companion`: what @boost is made of.");
 
     m.def(
         "process_work_stealing",

@@ -1,0 +1,104 @@
+"""Packs what calls returned and raised, where it is more than numbers and text; the other half of unpack_results in travel.py.
+
+Used in a worker as ``_tenfold_outcomes``, on its own like worker.py.
+"""
+
+import _pickle
+import marshal
+import sys
+
+import _tenfold_worker as worker
+
+
+def pack(values, errors, stop):
+    """(data, buffers) of a reply of kind PICKLED; a value that cannot travel becomes an error."""
+    _as_in_c()
+    failed = {error[0] for error in errors}
+    packed, buffers = [], []
+    for i, value in enumerate(values):
+        own = []
+        try:
+            try:
+                # What is not a memoryview goes in the pickle itself, where a copy has to be made anyway, unless memory is shared.
+                data = _pickle.dumps(value, 5, buffer_callback=worker.least and _leaving(own))
+            except RecursionError:
+                raise
+            except Exception:
+                own = []
+                data = worker.by_value().dumps(value, own, worker.least)
+        except BaseException as error:
+            own, data = [], _pickle.dumps(None, 5)
+            if i not in failed:
+                errors.append(failure(i, untravelled("the result", value, error), error))
+                if stop:
+                    errors[:] = [min(errors)]
+                    packed.append((data, 0))
+                    break
+        packed.append((data, len(own)))
+        buffers += map(memoryview, own)
+    return marshal.dumps(packed), tuple(buffers)
+
+
+def _leaving(own):
+    def stays(buffer):
+        with memoryview(buffer) as view:
+            if view.nbytes < worker.least or not view.c_contiguous:
+                return True
+        own.append(buffer)
+
+    return stays
+
+
+def _as_in_c():
+    """3.12 refuses _datetime here, so that datetime is the one in Python: over there it is the same class by this name."""
+    inner = sys.modules.get("_pydatetime")
+    if inner is not None and inner.datetime.__module__ == "_pydatetime" and "_datetime" not in sys.modules:
+        for each in ("date", "time", "datetime", "timedelta", "timezone", "tzinfo"):
+            getattr(inner, each).__module__ = "datetime"
+        import copyreg
+
+        copyreg.pickle(inner.timezone, lambda zone: (type(zone), zone.__getinitargs__()))
+
+
+def untravelled(what, value, why):
+    kind = type(value).__qualname__
+    return TypeError(f"{what} cannot travel: {kind}{_because(kind, why)}")
+
+
+def _because(kind, why):
+    text = str(why)
+    return f" ({text})" if text and text != f"cannot pickle '{kind}' object" else ""
+
+
+def failure(index, error, cause=None):
+    """One entry of a reply's errors."""
+    refusing = None if cause is not None else worker._refusal(error)
+    try:
+        text = _traceback(cause or error)
+    except BaseException:
+        text = ""
+    try:
+        message = str(error)
+    except BaseException as failed:
+        message = f"<str() of it raised {type(failed).__name__}>"
+    try:
+        _as_in_c()
+        data = worker.by_value().dumps_error(error)
+    except BaseException:
+        data = None
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        marshal.dumps((name, message, text))
+    except ValueError:
+        message = text = ""
+    return index, data, name, str(message), text, refusing
+
+
+def _traceback(error):
+    import traceback
+
+    inner = error.__traceback__
+    while inner is not None and inner.tb_frame.f_globals is worker.__dict__:
+        inner = inner.tb_next
+    return "".join(traceback.format_exception(type(error), error, inner))

@@ -1,0 +1,396 @@
+"""What runs calls on the far side of a border: in a sub-interpreter or in a worker process, by itself, as ``_tenfold_worker``.
+
+It imports nothing of thread_pool and as little as possible of Python: the first result waits for it.
+
+The transports (interpreters.py, processes.py) move one tuple there and one back; `serve` makes the second from the first::
+
+    request = (task, key, function, flags, settings, kind, count, data, buffers)
+        task      int > 0, growing: the number of this batch, for current_task().cancelled()
+        key       int > 0: names the function's bytes
+        function  bytes-like: its pickle; None: this worker has been sent it before under that key
+        flags     COPY_EACH: the function is loaded anew for each call; STOP: no call after the first that failed
+        settings  bytes-like: marshal of (sys.path, recursion limit, int_max_str_digits); None: as before
+        kind      ITEMS: data is the marshal of a list, each item the only argument of a call
+                  ARGS: of a list of tuples of positional arguments
+                  PICKLED: of a list of (pickle of (args, kwargs or None), how many of the buffers are its own)
+        count     how many calls
+        data      bytes-like
+        buffers   tuple of C-contiguous memoryviews, those of the first call first
+
+    reply = (status, kind, data, errors, buffers)
+        status    DONE; MISSING: the function was dropped here, send the request again with its bytes; nothing was begun;
+                  REFUSED: a module refuses sub-interpreters, nothing was begun, data is its name in UTF-8
+        kind      ITEMS: data is the marshal of the list of values; PICKLED: of a list of (pickle, number of buffers)
+        data      bytes-like; the list ends at the failed call under STOP, and early when the batch was told to stop;
+                  None stands for a failed call
+        errors    bytes-like: the marshal of a list of (index of the call in this batch, pickle of the exception or None,
+                  name of its type, its message, the traceback as text, name of the refusing module or None); or None
+        buffers   tuple of C-contiguous memoryviews
+
+Before the first request the transport calls ``start(told)``: `told` is a function without arguments that gives the highest
+task number that was told to stop. It may add two functions in C that do what `_only_plain` and `_run_items` do.
+"""
+
+import marshal
+import sys
+from _thread import RLock
+from itertools import islice
+from time import perf_counter
+
+ITEMS, ARGS, PICKLED = 0, 1, 2
+DONE, MISSING, REFUSED = 0, 1, 2
+COPY_EACH, STOP = 1, 2
+PLAIN = frozenset((int, float, bool, str, bytes, type(None)))
+"""What marshal copies exactly; by type, not by class: a subclass is pickled."""
+
+REFUSAL = " does not support loading in subinterpreters"
+KEPT = 64  # functions
+
+now = None
+"""What current_task() is in here: None between batches."""
+
+least = None
+"""From how many bytes on the buffers of results leave their pickles; set by a transport that shares memory."""
+
+viewable = None
+"""Whether that transport can rebuild a memoryview of this format and shape."""
+
+_told = None
+_lock = RLock()
+_functions = {}
+
+
+class Current:
+    """The batch that runs."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def cancelled(self):
+        return _told() >= self.number
+
+
+class Unloadable(Exception):
+    """In place of arguments that could not be made here: args[0] says why."""
+
+
+def start(told, only_plain=None, run_items=None):
+    global _told, _only_plain, _run_items
+    _told, _only_plain, _run_items = told, only_plain or _only_plain, run_items or _run_items
+
+
+def _only_plain(items):
+    return PLAIN.issuperset(map(type, items))
+
+
+def serve(request):
+    """The reply to one request; it raises nothing but what a lack of memory raises."""
+    global now
+    task, key, function, flags, settings, kind, count, data, buffers = request
+    if settings is not None:
+        _apply(settings)
+    if function is not None:
+        _keep(key, function)
+    elif key not in _functions:
+        return MISSING, ITEMS, b"", None, ()
+    values, errors = [], []
+    now = Current(task)
+    try:
+        try:
+            loaded = _function(key, flags)
+        except BaseException as error:
+            if _refusal(error):
+                return REFUSED, ITEMS, _refusal(error).encode(), None, ()
+            errors = [beside("outcomes").failure(i, error) for i in range(1 if flags & STOP else count)]
+            values = [None] * len(errors)
+        else:
+            if kind == PICKLED:
+                calls = _load_calls(data, buffers)
+                for each in calls:
+                    if type(each) is Unloadable and _refusal(each.args[0]):
+                        return REFUSED, ITEMS, _refusal(each.args[0]).encode(), None, ()
+            else:
+                calls = marshal.loads(data)
+            if flags & COPY_EACH:
+                loaded = _Each(key, flags, loaded)
+            _run(_ways[kind](loaded), calls, count, task, flags & STOP, values, errors)
+            del loaded, calls
+        kind, data, out = _pack(values, errors, flags & STOP)
+        errors.sort()
+        return DONE, kind, data, marshal.dumps(errors) if errors else None, out
+    finally:
+        now = None
+        _flush()
+
+
+def _run(call, calls, count, task, stop, values, errors):
+    while len(values) < count and not (values and _told() >= task):
+        try:
+            _run_items(call, calls, values, task)
+        except BaseException as error:
+            errors.append(beside("outcomes").failure(len(values), error))
+            values.append(None)
+            if stop:
+                return
+
+
+def _run_items(call, calls, values, task):
+    """Appends the values of the calls from the len(values)th on; asks every millisecond or so whether it is told to stop."""
+    append = values.append
+    iterator = islice(calls, len(values), None)
+    size = 1
+    while len(values) < len(calls) and not (values and _told() >= task):
+        begun = perf_counter()
+        for each in islice(iterator, size):
+            append(call(each))
+        size = size * 2 if perf_counter() - begun < 0.0005 else max(1, size // 4)
+
+
+def _with_pickled(function):
+    def call(each):
+        if type(each) is Unloadable:
+            raise each.args[0]
+        args, kwargs = each
+        return function(*args, **kwargs) if kwargs else function(*args)
+
+    return call
+
+
+_ways = (lambda function: function, lambda function: lambda args: function(*args), _with_pickled)
+
+
+class _Each:
+    """A function with state of its own: each call gets one that no call has changed."""
+
+    __slots__ = ("first", "flags", "key")
+
+    def __init__(self, key, flags, first):
+        self.key, self.flags, self.first = key, flags, first
+
+    def __call__(self, *args, **kwargs):
+        function, self.first = self.first, None
+        if function is None:
+            function = _function(self.key, self.flags)
+        return function(*args, **kwargs)
+
+
+def _apply(settings):
+    path, recursion, digits = marshal.loads(settings)
+    sys.path[:] = path
+    try:
+        sys.setrecursionlimit(recursion)
+    except RecursionError:  # we are deeper already
+        pass
+    if digits is not None:
+        sys.set_int_max_str_digits(digits)
+
+
+def _keep(key, function):
+    _functions.pop(key, None)
+    _functions[key] = [bytes(function), None]
+    while len(_functions) > KEPT:
+        del _functions[next(iter(_functions))]
+
+
+def _function(key, flags):
+    kept = _functions[key]
+    if flags & COPY_EACH or kept[1] is None:
+        import _pickle
+
+        function = _pickle.loads(kept[0])
+        if flags & COPY_EACH:
+            return function
+        kept[1] = function
+    return kept[1]
+
+
+def _load_calls(data, buffers):
+    import _pickle
+
+    loads, calls, taken = _pickle.loads, [], 0
+    for pickled, own in marshal.loads(data):
+        try:
+            calls.append(loads(pickled, buffers=buffers[taken : taken + own]) if own else loads(pickled))
+        except BaseException as error:
+            calls.append(Unloadable(error))
+        taken += own
+    return calls
+
+
+def _pack(values, errors, stop):
+    """(kind, data, buffers); a value that cannot travel becomes an error."""
+    if _only_plain(values):
+        try:
+            return ITEMS, marshal.dumps(values, 2), ()
+        except ValueError:  # longer than marshal can count
+            pass
+    return PICKLED, *beside("outcomes").pack(values, errors, stop)
+
+
+def _refusal(error):
+    """The module whose import in a sub-interpreter was refused, if that is what the exception came from."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, ImportError):
+            text = str(error)
+            if REFUSAL in text:
+                return text[: text.index(REFUSAL)].split()[-1]
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def beside(name):
+    """Another module of this side, ``_tenfold_`` and its name, loaded from beside this file when it is needed."""
+    known = "_tenfold_" + name
+    module = sys.modules.get(known)
+    if module is None:
+        from importlib.machinery import SourceFileLoader
+
+        path = serve.__code__.co_filename[: -len("worker.py")] + name + ".py"
+        code = SourceFileLoader(known, path).get_code(known)
+        with _lock:
+            module = sys.modules.get(known)
+            if module is None:
+                module = type(sys)(known)
+                module.__file__ = path
+                exec(code, module.__dict__)
+                sys.modules[known] = module
+    return module
+
+
+def by_value():
+    return beside("by_value")
+
+
+def _flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:  # none, closed, or the reader's own
+            pass
+
+
+def farewell(patience):
+    """Waits for threads that tasks have started; whether none is left."""
+    import _thread
+    import time
+
+    global now
+    now = None
+    _functions.clear()
+    threading = sys.modules.get("threading")
+    todo = getattr(threading, "_threading_atexits", None)
+    if todo:  # what ends the idle threads of concurrent.futures
+        _thread.start_new_thread(_call_all, (todo[::-1],))
+        todo.clear()
+    end = time.monotonic() + patience
+    pause = 0.0
+    while _thread._count():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(pause)
+        pause = min(pause + 0.001, 0.05)
+    if pause:
+        time.sleep(0.01)  # the last one takes its leave after it was counted out
+    if threading is not None:
+        threading._shutdown = lambda: None  # 3.12 would miss a thread state that is gone by then
+    return True
+
+
+def _call_all(todo):
+    for each in todo:
+        try:
+            each()
+        except BaseException:
+            pass
+
+
+# ---- what the pickles of by_value.py are made of
+
+
+def make_function(code, globals_, name, cells):
+    return type(make_function)(marshal.loads(code), globals_, name, None, cells)
+
+
+def set_function(function, state):
+    globals_, attributes, members, contents = state
+    if type(function) is not type(make_function):  # cached
+        for name in ("__module__", "__qualname__", "__doc__"):
+            setattr(function, name, attributes.get(name))
+        function = function.__wrapped__
+    known = function.__globals__
+    for name, value in globals_.items():
+        known.setdefault(name, value)
+    known.setdefault("__builtins__", __builtins__)
+    for name, value in attributes.items():
+        setattr(function, name, value)
+    function.__dict__.update(members)
+    for cell, content in zip(function.__closure__ or (), contents):
+        set_cell(cell, content)
+
+
+def make_cached(parameters, *how):
+    return cached(parameters, make_function(*how))
+
+
+def cached(parameters, function):
+    from functools import lru_cache
+
+    return lru_cache(*parameters)(function)
+
+
+def make_cell():
+    return (lambda: absent).__closure__[0]
+    absent = None  # never: so the cell is empty, and there is one for each call
+
+
+def set_cell(cell, content):
+    if content:
+        cell.cell_contents = content[0]
+
+
+def module(name, submodules):
+    import importlib
+
+    for each in submodules:
+        try:
+            importlib.import_module(each)
+        except ImportError:
+            pass
+    return importlib.import_module(name)
+
+
+def untouched(name, path):
+    """The function under @boost of something that is known by its name."""
+    found = module(name, ())
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found.serial
+
+
+def stream(name):
+    return getattr(sys, name)
+
+
+def make_error(kind, args):
+    """An exception as it was, without its own __init__, which may want other arguments."""
+    try:
+        error = kind.__new__(kind, *args)
+    except Exception:
+        error = BaseException.__new__(kind)
+    try:
+        native = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+        native.__init__(error, *args)  # fields such as SystemExit.code
+    except Exception:
+        pass
+    error.args = args
+    return error
+
+
+def set_error(error, state):
+    for name, value in state.items():
+        try:
+            setattr(error, name, value)
+        except Exception:
+            error.__dict__[name] = value
