@@ -45,6 +45,20 @@ def shortest(pool: tp.ThreadPool, sharing: str, rounds: int = 10):
     return min(runs, key=lambda timeline: max(end for *_, end in timeline))
 
 
+def count_primes(limit: int) -> int:
+    """Plain Python: each of its instructions needs the GIL."""
+    count = 0
+    for n in range(2, limit):
+        i = 2
+        while i * i <= n and n % i:
+            i += 1
+        count += i * i > n
+    return count
+
+
+boosted_primes = tp.boost(count_primes)
+
+
 # ---- what must be true on every machine
 
 
@@ -112,6 +126,23 @@ def test_adaptive_sizing():
     assert squares == [9.0] and choice["threads"] == 1
 
 
+def test_python_functions_side_by_side():
+    assert boosted_primes(100) == 25
+    assert boosted_primes([100, 1000, 10]) == [25, 168, 4]
+    assert boosted_primes.info()["backend"] in ("interpreters", "processes", "threads", "serial")
+    with tp.Executor(2) as executor:
+        assert executor.submit(pow, 2, 100).result(timeout=60) == 2**100
+        assert list(executor.map(lambda x: -x, range(5))) == [0, -1, -2, -3, -4]
+        results = executor.map(int, ["1", "x", "3"])
+        assert next(results) == 1
+        try:
+            next(results)
+        except ValueError as error:
+            assert "'x'" in str(error)
+        else:
+            raise AssertionError("no error")
+
+
 # ---- the story
 
 
@@ -168,6 +199,20 @@ def main() -> None:
             cost = choice["seconds_per_task"] * 1e9
             print(f"  {size:10,} squares of {cost:.2f} ns each: {choice['threads']} thread{'s' * (choice['threads'] > 1)}")
 
+        limits = [4000 + 50 * i for i in range(32)]
+        expected = [count_primes(limit) for limit in limits]
+        with ThreadPoolExecutor(workers) as executor:
+            assert list(executor.map(count_primes, limits)) == boosted_primes(limits) == expected
+            plain = best_of(lambda: [count_primes(limit) for limit in limits], 3)
+            threads = best_of(lambda: list(executor.map(count_primes, limits)), 3)
+            boosted = best_of(lambda: boosted_primes(limits), 3)
+        print(f"\nA plain Python function, {len(limits)} calls:")
+        print(f"  one after the other                {plain * 1e3:7.2f} ms")
+        print(f"  ThreadPoolExecutor                 {threads * 1e3:7.2f} ms   {plain / threads:.2f} x: one GIL")
+        print(
+            f"  @boost                             {boosted * 1e3:7.2f} ms   {plain / boosted:.2f} x: {boosted_primes.info()['backend']}"
+        )
+
         future = pool.submit_fib(92)  # would take thousands of years
         try:
             future.result(timeout=0.05)
@@ -185,6 +230,7 @@ def main() -> None:
         ("submit and result", f"{submit / native:.1f} x", "ThreadPoolExecutor"),
         ("a million squares, lists", f"{comprehension / batch:.1f} x", "list comprehension"),
         ("a million squares, lists", f"{chunks / batch:.1f} x", "ThreadPoolExecutor.map"),
+        ("a Python function, @boost", f"{plain / boosted:.2f} x", "one call after the other"),
     )
 
 
