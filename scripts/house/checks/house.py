@@ -137,10 +137,13 @@ def stubs(lesson: Lesson) -> str:
     if wrong:
         raise Wrong("\n".join(wrong))
     program = f"""
-import ast, pathlib, {lesson.name} as package, {lesson.name}._core as core
+import ast, pathlib, sys, {lesson.name} as package, {lesson.name}._core as core
 stub = ast.parse(pathlib.Path(r"{lesson.folder}/src/{lesson.name}/_core.pyi").read_text(encoding="utf-8"))
-told = {{node.name for node in stub.body if hasattr(node, "name")}}
-told |= {{node.target.id for node in stub.body if isinstance(node, ast.AnnAssign)}}
+nodes = [node for node in stub.body if not isinstance(node, ast.If)]
+for choice in [node for node in stub.body if isinstance(node, ast.If)]:  # on sys.version_info
+    nodes += choice.body if eval(compile(ast.Expression(choice.test), "stub", "eval")) else choice.orelse
+told = {{node.name for node in nodes if hasattr(node, "name")}}
+told |= {{node.target.id for node in nodes if isinstance(node, ast.AnnAssign)}}
 told = {{name for name in told if not name.startswith("_")}}
 has = {{name for name in dir(core) if not name.startswith("_")}}
 assert told == has, f"only in the stub: {{sorted(told - has)}}; only in the module: {{sorted(has - told)}}"
