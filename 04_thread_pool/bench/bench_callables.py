@@ -289,7 +289,8 @@ def cold_peer(bench, name):
             with tempfile.TemporaryDirectory() as folder:
                 script = Path(folder) / "script.py"
                 script.write_text(SCRIPT.format(imports=imports, call=call), encoding="utf-8")
-                done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+                kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as installed
+                done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, env=kept)
             if done.returncode:
                 raise RuntimeError("not installed" if "ImportError" in done.stderr else done.stderr.strip()[-200:])
             took, answer = map(float, done.stdout.split())

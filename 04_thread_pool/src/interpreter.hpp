@@ -148,6 +148,7 @@ public:
                 orphans().push_back(std::move(each));
                 continue;
             }
+            mend_keyword_names(false);
             { const auto gone = std::move(each.interpreter); }
             mend_keyword_names(false);
         }
@@ -185,6 +186,7 @@ private:
     }
     void end() {
         state_.reset();
+        mend_keyword_names(false);  // before: others run, and may be looking; after: its end may have made some more
         { const auto gone = std::move(interpreter_); }
         mend_keyword_names(false);
         ended_ = true;

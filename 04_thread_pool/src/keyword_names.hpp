@@ -2,7 +2,7 @@
 //
 // A C function with keyword arguments keeps the tuple of their names in a C static, made by whichever interpreter calls it
 // first. Made in a sub-interpreter, it dangles once that has ended, and at exit the main interpreter frees it as its own:
-// "free(): invalid size". So after each end, the tuples that are new are made anew here, and the old ones are left.
+// "free(): invalid size". So around each end, the tuples that are new are made anew here, and the old ones are left.
 // To copy it: this file. From 3.12.4 on it does nothing.
 #pragma once
 
@@ -14,7 +14,7 @@
 
 namespace tenfold::boundary {
 
-/// With the main interpreter's GIL held: before the first sub-interpreter is made (`only_look`), and after each end.
+/// With the main interpreter's GIL held: before the first sub-interpreter is made (`only_look`), and before and after each end.
 inline void mend_keyword_names([[maybe_unused]] bool only_look) {
 #if PY_VERSION_HEX >= 0x030C0000 && PY_VERSION_HEX < 0x030D0000
     if (Py_Version >= 0x030C0400) return;

@@ -1,6 +1,7 @@
 // plain_items.hpp: the two loops that a batch of small calls spends its time in, over Python lists.
 //
-// They do what worker.py does where this is not to be had, item by item, at about half the price. To copy it: this file.
+// They do what worker.py does where this is not to be had. Looking at types costs a tenth of what it costs there; the calls
+// themselves cost a tenth less, and a batch of few calls a quarter less (1.3 us). To copy it: this file.
 #pragma once
 
 #include <pybind11/pybind11.h>

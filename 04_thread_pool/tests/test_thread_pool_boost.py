@@ -198,6 +198,21 @@ def test_other_callables(made):
     assert Holder().root(4.0) == 2.0 and Holder().root([4.0]) == [2.0]
 
 
+class Two:
+    """A whole number as NumPy has them."""
+
+    def __index__(self):
+        return 2
+
+
+def test_what_info_gives_away_is_a_copy():
+    f = here()(abs)
+    for _ in range(2):
+        f.info()["fallbacks"].append("mine")
+        assert f.info()["fallbacks"] == []
+        f([1])
+
+
 def test_what_is_refused():
     def generator():
         yield 1
@@ -222,6 +237,7 @@ def test_what_is_refused():
     for wrong in ({"workers": 0}, {"workers": 1.5}, {"backend": "gpu"}, {"on_error": "ignore"}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             boost(**wrong)
+    assert boost(workers=Two())(len)._state.workers == 2
     with pytest.raises(TypeError):
         boost(len, 3)
     if boosting.boosted_type is not None:
@@ -612,7 +628,8 @@ def test_import_takes_nothing_that_is_not_used():
         before = set(sys.modules)
         import thread_pool
         new = set(sys.modules) - before
-        assert not [each for each in new if each.split(".")[0] in ("concurrent", "pickle", "cloudpickle", "asyncio", "inspect", "ast")], new
+        unused = {"concurrent", "pickle", "cloudpickle", "asyncio", "inspect", "ast", "typing", "json"}
+        assert not unused & {each.split(".")[0] for each in new}, new
         assert {"Executor", "Failure", "RemoteError", "boost", "current_task"} <= set(dir(thread_pool)) & set(thread_pool.__all__)
         try:
             thread_pool.missing
@@ -625,6 +642,21 @@ def test_import_takes_nothing_that_is_not_used():
         assert issubclass(RemoteError, Exception) and Failure.__name__ == "Failure"
         print("done")
     """)  # fmt: skip
+    assert child.stdout == "done\n", child.stderr
+
+
+def test_the_first_call_imports_nothing_that_is_not_used():
+    child = run_child("""
+        import sys
+        before = set(sys.modules)
+        from thread_pool import boost
+        def f(x):
+            return x + 1
+        assert boost(workers=1, backend="%s")(f)([1, 2]) == [2, 3]
+        new = set(sys.modules) - before
+        assert not {"typing", "json", "dis", "inspect", "ast", "queue", "cloudpickle", "math"} & new, sorted(new)
+        print("done")
+    """ % ("interpreters" if WITH_INTERPRETERS else "threads"))  # fmt: skip
     assert child.stdout == "done\n", child.stderr
 
 
@@ -648,6 +680,7 @@ def test_without_the_native_module():
         assert len(said) == 1 and "serially" in str(said[0].message) and said[0].filename == "<string>", [str(each) for each in said]
         assert f([1, 2], 3) == [3, 6] and f(1) == 1 and f.map(range(2)) == [0, 1] and A().f([1]) == [2] and fib([10, 11]) == [55, 89]
         assert f.info()["backend"] == "serial" and fib.info()["recursion"] == "through the wrapper"
+        assert thread_pool.Executor().info()["backend"] == "processes", thread_pool.Executor().info()
         for name in ("ThreadPool", "Future", "TaskQueue", "adaptive_parallel", "process_work_stealing"):
             try:
                 getattr(thread_pool, name)

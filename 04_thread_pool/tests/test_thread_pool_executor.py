@@ -61,6 +61,9 @@ class CopyingBackend(LocalBackend):
                 raise bad from error
         return packed
 
+    def repack(self, calls):
+        return calls
+
     def open(self):
         self.opened += 1
         return CopyingWorker(self)
@@ -209,6 +212,20 @@ def test_values_come_back_as_they_went(values, chunksize):
         for name, way in ways(kinds[kind]).items():
             found = list(way(str, values, chunksize=chunksize))
             assert found == list(map(str, values)), (kind, name)
+
+
+@pytest.mark.parametrize("way", ["map", "imap"])
+@pytest.mark.parametrize("chunksize", [1, 4, 100])
+def test_results_are_an_iterator_that_can_be_closed(executor, way, chunksize):
+    results = getattr(executor, way)(abs, range(8), chunksize=chunksize)
+    assert iter(results) is results and [next(results), next(results)] == [0, 1]
+    results.close()
+    assert list(results) == []
+    results = getattr(executor, way)(int, ["0", "1", "x", "3"], chunksize=chunksize)
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ValueError):
+        next(results)
+    assert list(results) == []
 
 
 def test_several_iterables_stop_at_the_shortest(executor):
@@ -678,6 +695,10 @@ def until_told():
     return "never told"
 
 
+def until_told_of(_):
+    return until_told()
+
+
 def until_told_at_zero(x):
     return until_told() if x == 0 else x
 
@@ -760,6 +781,32 @@ def test_serial_looks_at_the_time_between_items(way):
         for each in getattr(kinds["serial"], way)(slow, range(100), timeout=0.12):
             found.append(each)
     assert found == seen and 1 <= len(seen) < 100
+
+
+def test_timeout_ends_the_reading_of_a_slow_source():
+    read = []
+
+    def source():
+        for i in range(1000):
+            read.append(i)
+            time.sleep(0.02)
+            yield i
+
+    stop = threading.Event()
+    with Executor(50, "threads") as executor:
+        with pytest.raises(TimeoutError if sys.version_info >= (3, 11) else cf.TimeoutError):
+            list(executor.imap(lambda _: stop.wait(LIMIT), source(), timeout=0.2))
+        stop.set()
+    assert len(read) <= 11  # 4 x 50 were to be read ahead
+
+
+def test_unordered_keeps_no_account_of_what_came_in_order():
+    with Executor(2, "threads") as executor:
+        found = executor.imap_unordered(abs, itertools.count())
+        for _ in range(500):
+            next(found)
+        assert len(found.gi_frame.f_locals["begun"]) < 50
+        found.close()
 
 
 @pytest.mark.parametrize("way", ["map", "imap", "imap_unordered"])
@@ -897,6 +944,31 @@ def test_a_call_may_shut_its_executor_down():
 # ---- workers that die, modules that refuse
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no processes there")
+def test_calls_that_are_made_again_are_as_they_were_submitted(tmp_path):
+    """They lay in one batch with a call that was the worker's end, and the caller has changed them since."""
+    go = tmp_path / "go"
+
+    def work(item):
+        end = time.monotonic() + LIMIT
+        while not go.exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        if not item:
+            os.kill(os.getpid(), 9)
+        return [item[0][0], *item[1]] if type(item) is tuple else item
+
+    items = [[], [1], (memoryview(bytearray(b"x" * 70_000)), [2]), {3: "three"}]
+    with Executor(1, "processes") as executor:
+        found = executor.map(work, items, chunksize=4, on_error="return")
+        items[1].append("later")
+        items[2][0][0] = 0
+        items[2][1][0] = "later"
+        items[3].clear()
+        go.touch()
+        found = list(found)
+    assert isinstance(found[0].exception, BrokenExecutor) and found[1:] == [[1], [120, 2], {3: "three"}]
+
+
 @pytest.mark.parametrize("chunksize", [None, 1, 5])
 @pytest.mark.parametrize("way", ["map", "imap", "imap_unordered"])
 def test_a_worker_that_dies_fails_its_own_call_only(way, chunksize):
@@ -939,6 +1011,22 @@ def test_a_refusal_met_later_moves_the_calls(two_borders):
     assert list(executor.map(type, [1, Stubborn(), 2])) == [int, Stubborn, int]
     assert list(executor.imap(type, [1, Stubborn(), 2], chunksize=2)) == [int, Stubborn, int]
     assert len(executor.info()["fallbacks"]) == 1
+
+
+def test_a_call_that_a_refusal_moved_is_told_and_cancelled(two_borders, events):
+    executor = two_borders
+    moved = [executor.submit(until_told_of, Stubborn()) for _ in range(2)]
+    processes = executor._router.engine("processes")
+    end = time.monotonic() + LIMIT
+    while not (processes.running == 2 and all(each.running() for each in moved)) and time.monotonic() < end:
+        time.sleep(0.001)
+    pending = executor.submit(type, Stubborn())
+    while not processes.pending and time.monotonic() < end:
+        time.sleep(0.001)
+    assert not any(each.cancel() for each in moved)
+    executor.shutdown(wait=False, cancel_futures=True)
+    assert [each.result(LIMIT) for each in moved] == ["told", "told"]
+    assert pending.done() and (pending.cancelled() or pending.result(LIMIT) is Stubborn)
 
 
 def test_a_refusal_found_before_is_recorded_and_never_changes_a_backend_that_was_asked_for(two_borders, monkeypatch):

@@ -15,6 +15,7 @@ import pytest
 from tenfold_testing import THREADS, _child_environment, interrupt_child, run_child, run_threads
 from thread_pool import choosing
 from thread_pool.executor import Executor
+from thread_pool.local import LocalBackend, LocalWorker
 
 LIMIT = 30.0
 no_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -230,7 +231,7 @@ def test_ten_thousand_calls_leave_nothing(backend):
         assert threading.active_count() <= before[1] + 2
         assert sum(executor.map(square, range(10_000), chunksize=10)) == sum(map(square, range(10_000)))
         router = executor._router
-        assert all(each.queue.empty() and each.pending == each.running == 0 for each in router.engines.values())
+        assert all(each.queue.empty() and not each.pending and each.running == 0 for each in router.engines.values())
     assert state() == before
 
 
@@ -444,6 +445,70 @@ def test_a_second_ctrl_c_at_exit_ends_the_process(parallel, tmp_path):
     assert done.returncode in expected and "KeyboardInterrupt" in done.stderr, (done.returncode, done.stderr)
 
 
+def test_ctrl_c_while_workers_start():
+    """It comes while the second thread is started, and leaves nothing that shutdown would wait for."""
+    done = child(
+        """
+        real, count = threading.Thread.start, [0]
+        def start(self):
+            real(self)
+            count[0] += 1
+            if count[0] == 2:
+                raise KeyboardInterrupt
+        executor = Executor(3, "threads")
+        threading.Thread.start = start
+        try:
+            with executor:
+                list(executor.map(square, range(10), chunksize=1))
+        except KeyboardInterrupt:
+            threading.Thread.start = real
+        with executor:
+            print(*executor.map(square, range(3)))
+        """
+    )
+    assert succeeded(done) == ["0", "1", "4"]
+
+
+def test_what_waits_for_its_worker_to_be_made_is_cancelled(monkeypatch):
+    """As Ctrl-C in `with` does it, before the first worker is there."""
+    opening, go = threading.Event(), threading.Event()
+
+    def slow(self):
+        opening.set()
+        assert go.wait(LIMIT)
+        return LocalWorker()
+
+    monkeypatch.setattr(LocalBackend, "open", slow)
+    with Executor(1, "threads") as executor:
+        first, second = executor.submit(square, 1), executor.submit(square, 2)
+        assert opening.wait(LIMIT)
+        with pytest.raises(KeyboardInterrupt), executor:
+            go_on = threading.Timer(0.1, go.set)
+            go_on.start()
+            raise KeyboardInterrupt
+        go_on.join()
+        assert first.cancelled() and second.cancelled()
+
+
+def test_another_signal_at_exit_ends_the_process(parallel, tmp_path):
+    """A handler that raises while Python waits for a call: no crash, no hang."""
+    path = str(tmp_path / "begun")
+    done = child(
+        f"""
+        def long(path):
+            open(path, "w").close()
+            time.sleep(20)
+        signal.signal(signal.SIGALRM, lambda *_: sys.exit(3))
+        executor = Executor(2, backend)
+        executor.submit(long, {path!r})
+        there({path!r})
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        """,
+        parallel,
+    )
+    assert done.returncode == (1 if parallel == "interpreters" else 0), (done.returncode, done.stderr)
+
+
 # ---- fork
 
 
@@ -560,6 +625,40 @@ def test_fork_while_others_submit():
     assert succeeded(done) == ["done"]
 
 
+@no_fork
+def test_a_call_on_its_way_to_a_worker_is_not_lost_in_the_child():
+    """Another thread submits while this one forks: the child has the result, or hears that it is the parent's."""
+    done = child(
+        """
+        executor = Executor(2, "threads")
+        stop, last = threading.Event(), []
+        def busy():
+            while not stop.is_set():
+                last[:] = [executor.submit(square, 3)]
+                last[0].result(20)
+        threads = [threading.Thread(target=busy) for _ in range(3)]
+        for each in threads: each.start()
+        for _ in range(60):
+            child = os.fork()
+            if child == 0:
+                for each in list(last):
+                    try:
+                        each.result(10)
+                    except cf.BrokenExecutor:
+                        pass
+                    except BaseException:
+                        os._exit(1)
+                os._exit(0)
+            if os.waitpid(child, 0)[1]:
+                print("lost")
+        stop.set()
+        for each in threads: each.join()
+        print("done")
+        """
+    )
+    assert succeeded(done) == ["done"]
+
+
 # ---- workers that are killed, parents that are killed
 
 
@@ -588,6 +687,44 @@ def test_a_worker_process_that_is_killed(tmp_path):
     assert succeeded(done) == ["4"]
 
 
+def test_a_chunk_whose_worker_dies_makes_no_slow_call_twice_but_those_that_had_ended(tmp_path):
+    missing = is_here("processes")
+    if missing:
+        pytest.skip(missing)
+    done = child(
+        f"""
+        path = {str(tmp_path / "made")!r}
+        def made(x):
+            with open(path, "a") as file:
+                print(x, file=file)
+            time.sleep(0.01)
+            if x == 5:
+                os._exit(3)
+            return x
+        with Executor(1, "processes") as executor:
+            found = list(executor.map(made, range(12), chunksize=12, on_error="return"))
+        assert [x for x in found if isinstance(x, int)] == [x for x in range(12) if x != 5], found
+        assert "status 3" in str(found[5].exception), found
+        print(*sorted(open(path).read().split(), key=int))
+        """,
+    )
+    assert succeeded(done) == [str(x) for x in range(12) for _ in range(2 if x < 5 else 1)]
+
+
+def test_a_worker_lives_on_after_an_exchange_that_failed(monkeypatch):
+    missing = is_here("processes")
+    if missing:
+        pytest.skip(missing)
+    from thread_pool import wire
+
+    with Executor(1, "processes") as executor:
+        assert executor.submit(abs, -1).result(LIMIT) == 1
+        with monkeypatch.context() as patch:
+            patch.setattr(wire.Channel, "receive", lambda *_: (_ for _ in ()).throw(MemoryError("once")))
+            assert isinstance(executor.submit(abs, -2).exception(LIMIT), MemoryError)
+        assert executor.submit(abs, -3).result(LIMIT) == 3
+
+
 # ---- sub-interpreters
 
 
@@ -609,6 +746,16 @@ with Executor(2) as executor:
     assert list(executor.map(abs, [-1, 2] * 3000)) == [1, 2] * 3000
     assert executor.info()["backend"] == "processes", executor.info()
 """
+
+
+def test_processes_that_a_module_starts_when_it_is_imported_do_not_start_more(tmp_path):
+    (tmp_path / "starts_processes.py").write_text(
+        "from thread_pool import Executor\n"
+        "def f(x):\n    return x\n"
+        "answer = Executor(1, backend='processes').submit(f, 1).exception(20)\n"
+    )
+    child = run_child(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import starts_processes as m; print(repr(m.answer))")
+    assert child.stdout.startswith("RuntimeError('a module starts processes when it is imported"), child.stdout + child.stderr
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="_interpreters has its present form since 3.13")

@@ -259,6 +259,32 @@ def test_a_function_keeps_its_names_and_attributes(worker):
     assert worker.one(f, 1) == f(1)
 
 
+@pytest.fixture
+def methods(tmp_path, monkeypatch):
+    """A module whose methods are not what their class has by their names."""
+    (tmp_path / "methods_here.py").write_text(
+        "class Base:\n"
+        "    def f(self): return 'Base'\n"
+        "    def __hidden(self): return 'hidden'\n"
+        "    def give(self): return self.__hidden\n"
+        "    nameless = lambda self: 'nameless'\n"
+        "class Child(Base):\n"
+        "    def f(self): return 'Child'\n"
+        "    def above(self): return super().f\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield __import__("methods_here")
+    del sys.modules["methods_here"]
+
+
+def test_a_bound_method_is_itself_not_what_has_its_name_there(worker, methods):
+    child = methods.Child()
+    for bound in (child.f, child.above(), child.give(), child.nameless):
+        assert worker.one(bound) == bound()
+        assert worker.one(lambda x: x(), bound) == bound() == worker.one(lambda x: x, bound)()
+    assert worker.one(lambda x: x.above(), child)() == "Base"
+
+
 def test_a_package_comes_with_the_submodules_that_a_function_reads(worker):
     import importlib.metadata
 
@@ -609,6 +635,49 @@ def test_exceptions_arrive_with_type_arguments_attributes_and_the_traceback_as_c
     assert "in work" in str(got.__cause__) and "raise error" in str(got.__cause__) and "worker.py" not in str(got.__cause__)
 
 
+@pytest.fixture
+def errors(tmp_path, monkeypatch):
+    """Exceptions of a module that a worker can import: plain pickle takes them, and makes others of them."""
+    (tmp_path / "errors_here.py").write_text(
+        "class Doubling(Exception):\n"
+        "    def __init__(self, code): super().__init__(f'code {code}')\n"
+        "class Two(Exception):\n"
+        "    def __init__(self, a, b): super().__init__(f'{a}-{b}'); self.a = a\n"
+        "class Missing(OSError):\n"
+        "    def __init__(self, place): super().__init__(2, 'nothing there', place)\n"
+        "class Text(str): pass\n"
+        "class Wordy(Exception):\n"
+        "    def __str__(self): return Text('some words')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield __import__("errors_here")
+    del sys.modules["errors_here"]
+
+
+def test_exceptions_are_the_same_as_values_and_as_failures(worker, errors):
+    def give(error):
+        return [error]
+
+    for error in (errors.Doubling(1), errors.Two(1, 2), errors.Missing("here"), NameError("no x", name="x")):
+        back = worker.one(give, error)[0], worker.run(raises(error), [0])[1][0]
+        for got in back:
+            assert (type(got), got.args, str(got), vars(got)) == (type(error), error.args, str(error), vars(error))
+            assert getattr(got, "filename", 0) == getattr(error, "filename", 0)
+            assert getattr(got, "name", 0) == getattr(error, "name", 0)
+
+
+def test_the_words_of_an_exception_may_be_of_a_class_of_their_own(worker, errors):
+    error = errors.Wordy()
+    error.lock = None
+
+    def work(x):
+        error.lock = __import__("threading").Lock()
+        raise error
+
+    got = worker.run(work, [0])[1][0]
+    assert type(got) is travel.RemoteError and got.message == "some words" and "raise error" in got.traceback
+
+
 def test_the_text_of_the_worker_names_what_came_before(worker):
     def work(x):
         try:
@@ -748,6 +817,32 @@ def test_the_path_and_the_limits_of_each_submit_are_the_workers(worker, tmp_path
     assert isinstance(worker.run(factorial, [10**6])[1][0], RecursionError)
 
 
+def test_the_path_may_hold_strings_of_other_classes_and_folders_without_a_root(worker, tmp_path, monkeypatch):
+    class Place(str):
+        __slots__ = ()
+
+        def __str__(self):
+            return "elsewhere"
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", Place(tmp_path / "inner"), b"bytes", "a hook's name", *sys.path])
+    found = worker.one(lambda: __import__("sys").path)
+    assert found[:3] == [str(tmp_path), str(tmp_path / "inner"), "a hook's name"] and {str} == set(map(type, found))
+
+
+def test_what_is_too_long_for_marshal_travels_as_a_buffer(worker, monkeypatch):
+    def set_most(most):
+        __import__("sys").modules["_tenfold_worker"].MOST = most
+
+    most = travel.worker.MOST
+    monkeypatch.setattr(travel.worker, "MOST", 100)
+    worker.one(set_most, 100)
+    items = [[b"a" * 300, 1], [b"b"], (memoryview(b"c" * 9), b"d" * 400), b"e" * 500]
+    values, failures = worker.run(lambda x: [x], items)
+    worker.one(set_most, most)
+    assert values == [[each] for each in items] and not failures
+
+
 def test_two_interpreters_run_at_the_same_time():
     board = memoryview(bytearray(2))
 
@@ -794,6 +889,23 @@ def test_many_functions_and_forgotten_ones(worker):
     worker.one(lambda: __import__("sys").modules["_tenfold_worker"]._functions.clear())  # it forgets more than we know
     worker.task += 1
     assert worker(lambda: worker.worker.run(functions[199], calls, worker.task, False)) == ([200], {})
+
+
+def test_large_functions_are_not_kept_for_ever(worker):
+    """Neither here nor there; and a forgotten one is sent again."""
+
+    def holding(i):
+        large = bytes([i]) * (1 << 22)
+        return lambda x: len(large) + x
+
+    functions = [backend.pack_function(holding(i)) for i in range(20)]
+    calls = backend.pack_calls([1], 0, "items")
+    for function in [*functions, *functions]:
+        worker.task += 1
+        task = worker.task
+        assert worker(lambda f=function, task=task: worker.worker.run(f, calls, task, False)) == ([(1 << 22) + 1], {})
+    kept = worker.one(lambda: sum(len(each[0]) for each in __import__("sys").modules["_tenfold_worker"]._functions.values()))
+    assert kept < 1 << 26 and sum(map(len, travel._keys)) < 1 << 26
 
 
 def test_a_closed_one_and_a_foreign_thread_are_refused(worker):

@@ -513,6 +513,16 @@ def test_settings_follow(worker):
         sys.setrecursionlimit(before)
 
 
+def test_a_folder_without_a_root_is_the_one_that_the_parent_stands_in(worker, tmp_path, monkeypatch):
+    one(worker, len, "")  # it stands where we stand now
+    (tmp_path / "found_from_here.py").write_text("def f(x): return ('found', x)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    import found_from_here
+
+    assert one(worker, found_from_here.f, 1) == ("found", 1)
+
+
 def test_standard_streams():
     child = run_child(
         HEAD
@@ -609,6 +619,40 @@ def test_killed_from_outside_at_any_time(threads):
 
     run_threads(threads, member)
     assert descriptors() == before
+
+
+@pytest.mark.parametrize("how", ["fork", "program"])
+def test_a_worker_that_dies_before_what_its_task_has_started(how, tmp_path):
+    """The call fails at once, not when that ends too."""
+    fifo = str(tmp_path / "fifo")
+    os.mkfifo(fifo)
+
+    def work(how):
+        if how == "program":
+            os.system(f"read line < {fifo} &")
+        elif os.fork() == 0:
+            os.close(os.open(fifo, os.O_RDONLY))
+            os._exit(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    ended = threading.Event()
+
+    def let_go():  # if nothing else does
+        ended.wait(20)
+        os.close(os.open(fifo, os.O_WRONLY))
+
+    helper = threading.Thread(target=let_go)
+    helper.start()
+    made = BACKEND.open()
+    try:
+        with pytest.raises(WorkerDied, match="SIGKILL"):
+            one(made, work, how)
+        early = helper.is_alive()
+    finally:
+        ended.set()
+        helper.join(60)
+        made.close()
+    assert early
 
 
 def test_killed_while_idle_is_replaced(fresh):

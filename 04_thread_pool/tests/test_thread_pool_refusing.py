@@ -238,11 +238,11 @@ def test_arguments():
 
 
 def test_learn(modules):
-    mine, user = modules(stubborn__part=FUNCTION, user="from stubborn.part import f as g\nimport stubborn" + FUNCTION)
+    mine, user = modules(unwilling__part=FUNCTION, user="from unwilling.part import f as g\nimport unwilling" + FUNCTION)
     value = by_value("def f(x): return g(x)", g=mine.f)["f"]
     assert [why(each) for each in (mine.f, user.f, value)] == [None] * 3
-    learn("stubborn.part._native")
-    assert [why(each) for each in (mine.f, user.f, value)] == ["stubborn"] * 3
+    learn("unwilling.part._native")
+    assert [why(each) for each in (mine.f, user.f, value)] == ["unwilling"] * 3
     if not hasattr(sys, "stdlib_module_names"):
         return  # 3.9: no sub-interpreters of that kind either
     learn("email.mime")  # of the standard library, one module is not all of its package

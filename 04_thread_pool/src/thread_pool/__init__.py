@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .timeline import busy_seconds, chrome_trace
 
 try:
@@ -13,6 +11,7 @@ except ImportError as error:  # not built for this Python: what needs it says so
 else:
     _missing = None
 
+TYPE_CHECKING = False  # typing takes longer to import than the rest
 if TYPE_CHECKING:
     from .boosting import boost
     from .executor import Executor, Failure, RemoteError, current_task
@@ -44,9 +43,7 @@ _LATER = {
 
 def __getattr__(name: str) -> object:  # what `import thread_pool` alone does not pay for
     if name in _LATER:
-        from importlib import import_module
-
-        value = globals()[name] = getattr(import_module(f".{_LATER[name]}", __name__), name)
+        value = globals()[name] = getattr(__import__(_LATER[name], globals(), None, (name,), 1), name)
         return value
     if name in _NATIVE and _missing is not None:
         raise ImportError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import sys
 import threading
@@ -10,7 +11,10 @@ import warnings
 from collections.abc import Iterable
 from functools import partial
 from itertools import repeat
-from typing import Any, Callable, overload
+
+TYPE_CHECKING = False  # typing takes longer to import than the rest
+if TYPE_CHECKING:
+    from typing import Any, Callable, overload
 
 boosted_type: Callable[[type, bool], Any] | None
 try:
@@ -34,7 +38,8 @@ class _State:
     __slots__ = ("backend", "items", "last", "maps", "on_error", "progress", "workers")
 
     def __init__(self, workers: int | None, backend: str, on_error: str, progress: Any) -> None:
-        if workers is not None and (not isinstance(workers, int) or workers < 1):
+        workers = operator.index(workers) if hasattr(workers, "__index__") else workers
+        if workers is not None and (type(workers) is not int or workers < 1):
             raise ValueError(f"workers must be None or a number from 1 on, not {workers!r}")
         if backend not in _BACKENDS:
             raise ValueError(f"backend must be one of {', '.join(_BACKENDS)}, not {backend!r}")
@@ -112,7 +117,8 @@ class Boosted:
         """
         state = self._state
         made_with = {"requested": state.backend, "workers": state.workers}
-        return {**made_with, **state.last, "maps": state.maps, "items": state.items, "recursion": self._recursion()}
+        last = {**state.last, "fallbacks": [dict(each) for each in state.last["fallbacks"]]}
+        return {**made_with, **last, "maps": state.maps, "items": state.items, "recursion": self._recursion()}
 
     def _recursion(self) -> str | None:
         from .recursion import calls_itself
@@ -268,12 +274,16 @@ _FUNCTION = boosted_type(Boosted, False) if boosted_type else _InPython
 _METHOD = boosted_type(Boosted, True) if boosted_type else _InPython
 
 
-@overload
-def boost(function: Callable, /) -> Any: ...
-@overload
-def boost(
-    *, workers: int | None = None, backend: str = "auto", on_error: str = "raise", progress: Any = None
-) -> Callable[[Callable], Any]: ...
+if TYPE_CHECKING:
+
+    @overload
+    def boost(function: Callable, /) -> Any: ...
+    @overload
+    def boost(
+        *, workers: int | None = None, backend: str = "auto", on_error: str = "raise", progress: Any = None
+    ) -> Callable[[Callable], Any]: ...
+
+
 def boost(
     function: Callable | None = None,
     /,

@@ -9,13 +9,14 @@ import _pickle
 import io
 import marshal
 import sys
+from _frozen_importlib_external import PathFinder
 from _thread import RLock
-from importlib.machinery import PathFinder
 
 import _tenfold_worker as worker
 
 FunctionType, ModuleType = type(worker.serve), type(sys)
 CellType = type(worker.make_cell())
+MethodType = type(worker.Current(0).cancelled)
 CodeType = type(worker.serve.__code__)
 _AS_THEY_ARE = (type(None), type(...), type(NotImplemented))
 _STREAMS = ("stdin", "stdout", "stderr")
@@ -49,30 +50,33 @@ def dumps(value, buffers=None, least=None):
     bytes
     """
     first = None
-    for kind in (Light, None):
-        taken = None if buffers is None else []
-        out = io.BytesIO()
-        try:
-            (kind or _heavy())(out, taken, least).dump(value)
-        except Cannot as error:
-            raise TypeError(*error.args) from None
-        except Heavy as error:
-            first = error
-        except ImportError as error:
-            if kind is None and isinstance(first, Heavy):
-                raise TypeError(f"{first} can only travel with cloudpickle: pip install cloudpickle ({error})") from None
-            raise first or error from None
-        except Exception as error:
-            if kind is None and (first is None or isinstance(first, Heavy)):
-                raise
-            if kind is None:
-                raise first from None
-            first = error
-        else:
-            if buffers is not None:
-                buffers += taken
-            return out.getvalue()
-    raise AssertionError("unreachable")
+    try:
+        for kind in (Light, None):
+            taken = None if buffers is None else []
+            out = io.BytesIO()
+            try:
+                (kind or _heavy())(out, taken, least).dump(value)
+            except Cannot as error:
+                raise TypeError(*error.args) from None
+            except Heavy as error:
+                first = error
+            except ImportError as error:
+                if kind is None and isinstance(first, Heavy):
+                    raise TypeError(f"{first} can only travel with cloudpickle: pip install cloudpickle ({error})") from None
+                raise first or error from None
+            except Exception as error:
+                if kind is None and (first is None or isinstance(first, Heavy)):
+                    raise
+                if kind is None:
+                    raise first from None
+                first = error
+            else:
+                if buffers is not None:
+                    buffers += taken
+                return out.getvalue()
+        raise AssertionError("unreachable")
+    finally:
+        first = None  # its traceback leads to this frame, and through those of callers to all that is packed
 
 
 def dumps_error(error):
@@ -101,6 +105,10 @@ class _Rules:
                 if any(value is each for each in _AS_THEY_ARE) or by_reference(value)
                 else self.dynamic_class(value)
             )
+        if (
+            kind is MethodType
+        ):  # pickle would take whatever has its name over there: of super().f, or of self.__f, another or none
+            return worker.make_method, (value.__func__, value.__self__)
         if kind is memoryview:
             return self.view(value)
         if kind is CellType:
@@ -118,7 +126,7 @@ class _Rules:
         ):
             for name in _STREAMS:
                 if value is getattr(sys, name) or value is getattr(sys, f"__{name}__"):
-                    return worker.stream, (name,)
+                    return getattr, (sys, name)
             raise Cannot(f"an open file cannot travel ({kind.__qualname__})")
         return None
 
@@ -372,8 +380,10 @@ def _error(error):
     if fits and own and kind.__module__ != "builtins":
         return made
     state = dict(error.__dict__)
-    if isinstance(error, (NameError, AttributeError)) and getattr(error, "name", None) is not None:
-        state["name"] = error.name
+    if isinstance(error, (NameError, AttributeError, ImportError, OSError)):
+        for name in ("name", "path", "filename", "filename2"):  # what is neither in __dict__ nor in args
+            if name not in state and getattr(error, name, None) is not None:
+                state[name] = getattr(error, name)
     if fits:
         if len(made) > 2 and made[2]:
             state.update(made[2])

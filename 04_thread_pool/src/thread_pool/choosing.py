@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import operator
 import os
 import sys
@@ -154,7 +153,7 @@ def chunk_sizes(count: int, workers: int, chunksize=None, cost=None) -> list:
         most, part = share, 4 * workers
     else:
         cost = max(cost, 1e-9)
-        least, part = min(share, max(least, math.ceil(TINY / cost))), 2 * workers
+        least, part = min(share, max(least, int(TINY / cost) + 1)), 2 * workers
         most = max(least, min(share, int(SMOOTH / cost)))
     sizes = []
     while count:
@@ -187,7 +186,10 @@ class Probe:
     def go(self, engine, slot) -> None:
         left = self.until - time.monotonic()
         if left <= 0 or not self.idle.acquire(True, left):
-            self.hand_over()
+            try:
+                self.hand_over()
+            except BaseException as error:  # for the thread that wants the results
+                self.run.events.put(error)
 
     def _take(self) -> int:
         with self.run.lock:

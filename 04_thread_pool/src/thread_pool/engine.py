@@ -6,15 +6,16 @@ wanted, and takes values and exceptions. No lock is held while calls run, while 
 
 from __future__ import annotations
 
+import _queue as queue  # which takes less time to import
+import collections
 import itertools
-import queue
 import threading
 import time
 from concurrent.futures import BrokenExecutor
 from concurrent.futures._base import LOGGER
+from functools import partial
 
 from . import life
-from .choosing import pack
 from .futures import here
 from .local import LocalBackend, LocalWorker
 from .travel import Refused
@@ -26,7 +27,7 @@ _names = itertools.count()
 class Batch:
     """Calls of one function that a worker makes one after the other.
 
-    `origin` is (function, list of items, starred) as the caller gave them, for a batch that may have to be packed anew.
+    `origin` is the function as the caller gave it, where calls are packed: then others may have to take them over.
     """
 
     __slots__ = ("calls", "count", "first", "function", "inside", "number", "origin", "owner")
@@ -54,6 +55,8 @@ class Batch:
         outer, here.inside = here.inside, self.inside | here.inside | {engine}
         begun = time.perf_counter()
         try:
+            if type(self.calls) is partial:  # not packed yet
+                self.calls = self.calls()
             values, failures = slot.worker.run(self.function, self.calls, self.number, owner.stop_on_error)
         except BaseException as error:
             here.inside = outer
@@ -73,6 +76,8 @@ class Batch:
         try:
             self.owner._finish(self, values, failures, seconds)
         except BaseException:
+            if isinstance(slot.engine, InlineEngine):  # nobody's callback: Ctrl-C
+                raise
             LOGGER.exception("exception calling callback for %r", self.owner)
 
     def fail(self, slot, error) -> None:
@@ -128,7 +133,8 @@ class Engine:
         self.lock = threading.RLock()  # reentrant: a finalizer may run while it is held
         self.queue: queue.SimpleQueue = queue.SimpleQueue()
         self.slots: list = []
-        self.pending = self.running = 0
+        self.pending: dict = {}  # what lies in the queue, or is on its way to a worker
+        self.running = 0
 
     def enqueue(self, items, late=False) -> None:
         """Queues batches. `late`: also after shutdown, for work that was accepted before."""
@@ -138,46 +144,52 @@ class Engine:
                     raise RuntimeError("cannot schedule new calls after shutdown()")
                 if life.exiting():
                     raise RuntimeError("cannot schedule new calls after interpreter shutdown")
-            self.pending += len(items)
+            left = iter(items)
             try:
-                self._start_missing()
-            except RuntimeError:
-                if not self.slots:
-                    self.pending -= len(items)
-                    raise
-            for item in items:
-                self.queue.put(item)
+                self.pending.update(dict.fromkeys(items))
+                try:
+                    self._start_missing()
+                except RuntimeError:
+                    if not self.slots:
+                        raise
+                collections.deque(map(self.queue.put, left), 0)  # in C: Ctrl-C comes before or after
+            except BaseException:
+                for item in left:
+                    self.pending.pop(item, None)
+                raise
 
     def revive(self) -> None:
         """A worker has ended before its time, for a fork: others are to take what is pending."""
         with self.lock:
             try:
                 self._start_missing()
-            except RuntimeError:
-                if not self.slots:  # Python is ending
-                    self.drain()
+            except RuntimeError:  # Python is ending
+                if self.slots:
+                    return
+            else:
+                return
+        self.drain()
 
     def _start_missing(self) -> None:
-        while len(self.slots) < min(self.workers, self.pending + self.running):
+        while len(self.slots) < min(self.workers, len(self.pending) + self.running):
             self._start()
 
     def _start(self) -> None:
         slot = Slot(self)
         slot.ended.acquire()
-        self.slots.append(slot)
         try:
+            self.slots.append(slot)
             slot.thread = life.start_thread(_work, (self, slot), f"thread_pool-{self.backend.name}-{next(_names)}")
         except BaseException:
-            self.slots.remove(slot)
+            self.slots = [each for each in self.slots if each is not slot]
             raise
 
     def step(self, slot) -> bool:
         """One thing from the queue; False: the worker ends."""
         item = self.queue.get()
         slot.item = item
-        passed = life.pass_gate(slot)
-        slot.item = None
-        if not passed:
+        if not life.pass_gate(slot):
+            slot.item = None
             self.queue.put(item)
             return False
         try:
@@ -186,8 +198,9 @@ class Engine:
                     if not self.stopping:
                         return True
                     self.queue.put(None)  # for the others, and for us if something is still to do
-                    return self.pending > 0
-                self.pending -= 1
+                    return bool(self.pending)
+                if self.pending.pop(item, self) is self:  # dropped
+                    return True
                 self.running += 1
             try:
                 item.go(self, slot)
@@ -196,17 +209,20 @@ class Engine:
                     self.running -= 1
             return not slot.orphaned
         finally:
+            slot.item = None
             slot.busy = False
 
     def failed(self, slot, batch, error) -> None:
         """A batch whose calls gave neither values nor exceptions."""
-        if isinstance(error, BrokenExecutor):
+        if isinstance(error, BrokenExecutor) or self.backend.name == "processes":
             slot.close()  # the next batch opens another worker
+        if isinstance(error, BrokenExecutor):
             if batch.count > 1 and batch.origin is not None:
-                # One of these calls was the worker's end. Each by itself shows which, and the others get their results.
                 try:
-                    again = list(_one_by_one(batch, self.backend))
+                    culprit, again = _around(batch, error)
                     batch.owner._return(batch)
+                    if culprit is not None:
+                        culprit.fail(slot, error)
                     self.enqueue(again, late=True)
                     return
                 except BaseException as another:
@@ -235,52 +251,58 @@ class Engine:
     def drain(self) -> None:
         """Cancels what is pending."""
         while True:
-            try:
-                item = self.queue.get_nowait()
-            except queue.Empty:
-                break
-            if item is not None:
-                with self.lock:
-                    self.pending -= 1
-                item.drop()
-        if self.stopping:
-            self.queue.put(None)  # it was among what we took out
+            with self.lock:
+                item = next(iter(self.pending), None)
+                self.pending.pop(item, None)
+            if item is None:
+                return
+            item.drop()
 
     def interrupt(self) -> None:
-        """Tells the running calls that they are no longer wanted."""
+        """Tells the running calls that they are no longer wanted, also those whose worker is only being made."""
         for slot in list(self.slots):
-            batch = slot.batch
+            batch = slot.batch or slot.item
             if batch is not None:
                 batch.owner._interrupt()
 
     def forked(self) -> None:
         """In the child of a fork: no worker is left."""
-        pending, slots = self.queue, self.slots
+        pending, slots = self.pending, self.slots
         self._renew()
         for slot in slots:
             slot.orphaned = True
             slot.worker = None
-        lost = [slot.item for slot in slots]
+        lost = dict.fromkeys([*pending, *(slot.item for slot in slots if slot is not here.slot)])
         error = BrokenExecutor("the process was forked while this call was pending: the parent runs it, this child does not")
-        while True:
-            try:
-                lost.append(pending.get_nowait())
-            except queue.Empty:
-                break
         for item in lost:
             if item is not None:
                 item.owner._forget(error)
 
 
-def _one_by_one(batch, backend):
-    fn, items, starred = batch.origin
-    function = batch.function
-    for offset, item in enumerate(items):
-        calls = pack(backend, [item], batch.first + offset, starred)
-        yield Batch(batch.owner, batch.first + offset, 1, function, calls, (fn, [item], starred))
+def _around(batch, error):
+    """The call that was a worker's end, and batches of the others; None if each by itself has to show which call it is.
+
+    Calls that had ended are made again: their results are lost.
+    """
+    calls, count = batch.calls, batch.count
+    first, among = getattr(error, "finished", 0), getattr(error, "among", count)
+    after = min(count, first + max(among, 1))
+
+    def part(begin, end):
+        first = batch.first + begin
+        return Batch(batch.owner, first, end - begin, batch.function, calls[begin:end], batch.origin)
+
+    one = after - first == 1
+    pieces = [(0, first), *([] if one else [(each, each + 1) for each in range(first, after)]), (after, count)]
+    culprit = Batch(batch.owner, batch.first + first, 1, None, None) if one else None
+    return culprit, [part(begin, end) for begin, end in pieces if begin < end]
 
 
 def _work(engine, slot) -> None:
+    with engine.lock:
+        if slot not in engine.slots:  # Ctrl-C came while this thread was started
+            slot.ended.release()
+            return
     here.slot = slot
     try:
         while engine.step(slot):

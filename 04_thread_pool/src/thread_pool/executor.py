@@ -8,12 +8,10 @@ through results.py. To copy: this file with futures, routing, choosing, engine, 
 from __future__ import annotations
 
 import concurrent.futures
-import math
 import operator
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor
-from typing import Any
 
 from . import life
 from .choosing import workers_of
@@ -22,6 +20,10 @@ from .progress import report_of
 from .results import Consumer, Run
 from .routing import Router, Source
 from .travel import RemoteError
+
+TYPE_CHECKING = False  # typing takes longer to import than the rest
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["BrokenExecutor", "CurrentTask", "Executor", "Failure", "RemoteError", "Task", "current_task"]
 
@@ -98,7 +100,9 @@ class Executor(concurrent.futures.Executor):
         timeout : float, optional
             Seconds from now after which waiting for a result raises TimeoutError.
         chunksize : int, optional
-            How many calls go to a worker at once. By default the sizes fit the work; they never change a result.
+            How many calls go to a worker at once. By default the sizes fit the work; they never change a result. Should a
+            worker process die, calls that it was given at once are made again if they had ended, for their results are
+            lost with it, and so may be the one that ended it, if it takes no time. With 1 no call is made twice.
         on_error : {"raise", "collect", "return"}
             "raise": the results before the first failing item, then its exception; the items after it are cancelled.
             "collect": everything runs, then one ExceptionGroup is raised in the place of the first failure (before
@@ -255,7 +259,7 @@ def _seconds(timeout):
     if isinstance(timeout, (str, bytes)):
         raise TypeError(f"timeout must be a number of seconds or None, not {type(timeout).__name__}")
     seconds = float(timeout)
-    if math.isnan(seconds):
+    if seconds != seconds:
         raise ValueError("timeout must not be NaN")
     return seconds
 

@@ -84,7 +84,6 @@ class Task(Future):
     def __init__(self):
         super().__init__()
         self._engine = self._batch = self._slot = None
-        self._again = False
 
     def cancel(self) -> bool:
         """Cancels the call if it has not begun.
@@ -142,10 +141,10 @@ class Task(Future):
 
     def _begin(self, batch, slot) -> bool:
         with self._condition:
-            if self._state != PENDING and not self._again:
+            if self._state != PENDING:
                 return False
-            self._state, self._again = RUNNING, False
-            self._slot = slot
+            self._state = RUNNING
+            self._slot, self._batch = slot, batch
             slot.batch = batch
         return True
 
@@ -166,7 +165,9 @@ class Task(Future):
 
     def _return(self, batch) -> None:
         """The batch was begun in vain and goes back into a queue."""
-        self._slot, self._again = None, True
+        with self._condition:
+            self._slot = self._engine = None
+            self._state = PENDING
 
     def _drop(self, batch) -> None:
         self.cancel()

@@ -70,7 +70,7 @@ def _before_fork() -> None:
         waiting = False
         for engine in engines():
             for each in list(engine.slots):
-                if each.forking or each.thread is None or not each.thread.is_alive():
+                if each.forking or (each.thread is not None and not each.thread.is_alive()):
                     continue
                 if each.busy:
                     waiting = True
@@ -129,18 +129,18 @@ def _at_exit() -> None:
             engine.stop()
         for engine in found:
             wait_for(list(engine.slots))
-    except KeyboardInterrupt:
+    except BaseException as error:  # Ctrl-C, or what a handler of another signal raises
         for engine in found:
             engine.drain()
             engine.interrupt()
-        # Python cannot end while an interpreter of it runs a call; daemon threads and processes it can leave behind.
-        if any(slot.busy for engine in found if engine.backend.name == "interpreters" for slot in engine.slots):
+        # Python cannot end while there is another interpreter in it; daemon threads and processes it can leave behind.
+        if any(slot.worker is not None for engine in found if engine.backend.name == "interpreters" for slot in engine.slots):
             for stream in (sys.stdout, sys.stderr):
                 try:
                     stream.flush()
                 except (AttributeError, OSError, ValueError):
                     pass
-            os._exit(130)
+            os._exit(130 if isinstance(error, KeyboardInterrupt) else 1)
     # Its own hook ran before this one; closing the workers may have left some more.
     interpreters = sys.modules.get(f"{__package__}.interpreters")
     if interpreters is not None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dis
+import opcode
 import sys
 import threading
 import time
 
 from .futures import CurrentTask, here
 
-_RAISE = frozenset(dis.opmap[name] for name in ("RAISE_VARARGS", "RERAISE") if name in dis.opmap)
+_RAISE = frozenset(opcode.opmap[name] for name in ("RAISE_VARARGS", "RERAISE") if name in opcode.opmap)
 
 
 class _Items(list):

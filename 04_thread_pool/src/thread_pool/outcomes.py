@@ -4,10 +4,13 @@ Used in a worker as ``_tenfold_outcomes``, on its own like worker.py.
 """
 
 import _pickle
+import io
 import marshal
 import sys
 
 import _tenfold_worker as worker
+
+MethodType = type(worker.Current(0).cancelled)
 
 
 def pack(values, errors, stop):
@@ -16,15 +19,16 @@ def pack(values, errors, stop):
     failed = {error[0] for error in errors}
     packed, buffers = [], []
     for i, value in enumerate(values):
-        own = []
+        own, data = [], None
         try:
             try:
                 # What is not a memoryview goes in the pickle itself, where a copy has to be made anyway, unless memory is shared.
-                data = _pickle.dumps(value, 5, buffer_callback=worker.least and _leaving(own))
+                data = _plainly(value, worker.least and _leaving(own))
             except RecursionError:
                 raise
             except Exception:
                 own = []
+            if data is None:
                 data = worker.by_value().dumps(value, own, worker.least)
         except BaseException as error:
             own, data = [], _pickle.dumps(None, 5)
@@ -34,9 +38,24 @@ def pack(values, errors, stop):
                     errors[:] = [min(errors)]
                     packed.append((data, 0))
                     break
+        if len(data) > worker.MOST:
+            own, data = [data, *own], None
         packed.append((data, len(own)))
         buffers += map(memoryview, own)
     return marshal.dumps(packed), tuple(buffers)
+
+
+class _Plain(_pickle.Pickler):
+    def reducer_override(self, value):
+        if isinstance(value, (BaseException, MethodType)):
+            raise TypeError  # pickle may rebuild another one: by_value.py knows how
+        return NotImplemented
+
+
+def _plainly(value, leaving):
+    out = io.BytesIO()
+    _Plain(out, 5, buffer_callback=leaving).dump(value)
+    return out.getvalue()
 
 
 def _leaving(own):
@@ -78,7 +97,7 @@ def failure(index, error, cause=None):
     except BaseException:
         text = ""
     try:
-        message = str(error)
+        message = str.__str__(str(error))  # marshal takes no subclass
     except BaseException as failed:
         message = f"<str() of it raised {type(failed).__name__}>"
     try:
@@ -92,7 +111,7 @@ def failure(index, error, cause=None):
         marshal.dumps((name, message, text))
     except ValueError:
         message = text = ""
-    return index, data, name, str(message), text, refusing
+    return index, data, name, message, text, refusing
 
 
 def _traceback(error):

@@ -16,9 +16,12 @@ import sys
 import threading
 import weakref
 from concurrent.futures import BrokenExecutor
-from typing import Any, ClassVar
 
 from . import travel, wire
+
+TYPE_CHECKING = False  # typing takes longer to import than the rest
+if TYPE_CHECKING:
+    from typing import Any, ClassVar
 
 travel.worker.viewable = wire.viewable
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -39,7 +42,11 @@ class WorkerDied(BrokenExecutor):
     ----------
     status : int or None
         Its exit status; minus the signal's number where one killed it; None if it could not be found out.
+    finished, among : int
+        So many calls of the batch had ended before, and it was one of the next so many; none had begun if this is 0.
     """
+
+    finished = among = 0
 
     def __init__(self, message: str, status: int | None = None):
         super().__init__(message)
@@ -91,25 +98,33 @@ class _Segment:
 class _Packed:
     """Calls whose buffers were copied when they were submitted."""
 
-    __slots__ = ("calls", "lines", "segment")
+    __slots__ = ("calls", "segment")
 
-    def __init__(self, calls):
-        self.calls, self.lines, self.segment = calls, [], None
-        large, end = [], 0
+    def __init__(self, calls, segment=None):
+        self.calls, self.segment = calls, segment
+
+    @classmethod
+    def copied(cls, calls) -> _Packed:
+        self = cls(calls)
+        lines, large, end = [], [], 0
         for buffer in calls.buffers:
             view = wire.flat(buffer)
             if view.nbytes < wire.LARGE:
-                self.lines.append(wire.describe(buffer, bytes(view)))
+                lines.append(wire.describe(buffer, bytes(view)))
                 continue
             end = wire.aligned(end)
-            self.lines.append(wire.describe(buffer, end))
+            lines.append(wire.describe(buffer, end))
             large.append((view, end))
             end += view.nbytes
         if large:
             self.segment = _Segment(end)
             for view, offset in large:
                 wire.write(self.segment.file.descriptor, view, self.segment.offset + offset)
-        calls.buffers = ()
+        calls.buffers = tuple(lines)
+        return self
+
+    def __getitem__(self, part: slice) -> _Packed:
+        return _Packed(self.calls[part], self.segment)
 
     def __len__(self) -> int:
         return self.calls.count
@@ -138,7 +153,7 @@ class ProcessWorker:
     """A worker process, started and not waited for: its first request is already in the socket when it looks."""
 
     def __init__(self):
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may tell too
         self._channel = self._process = self._page = self._told = None
         self._lifeline = -1
         self._start()
@@ -215,15 +230,18 @@ class ProcessWorker:
         return travel.unpack_results(reply)
 
     def _exchange(self, request: tuple, calls: _Packed) -> tuple:
-        task, key, function, flags, settings, kind, count, data, _ = request
+        task, key, function, flags, settings, kind, count, data, described = request
         segment = calls.segment
         shared = None if segment is None else (segment.offset, segment.size)
         files = () if segment is None else (segment.file.descriptor,)
         try:
-            self._channel.send((task, key, flags, kind, count, calls.lines, shared), (function, settings, data), files)
+            self._channel.send((task, key, flags, kind, count, described, shared), (function, settings, data), files)
             (status, kind, lines), (data, errors), files = self._channel.receive()
         except (EOFError, ConnectionError):
-            raise self._died() from None
+            at = self._told[2] if self._told[1] == task else 0
+            died = self._died()
+            died.finished, died.among = at >> 32, at & 0xFFFFFFFF
+            raise died from None
         except BaseException:  # half a frame is on its way
             self._end()
             raise
@@ -336,6 +354,8 @@ class ProcessBackend:
         """RuntimeError where processes cannot be started."""
         if sys.platform in ("win32", "emscripten", "wasi"):
             raise RuntimeError(f"backend='processes' needs unix sockets, which Python has not on {sys.platform}")
+        if travel.worker.loading:  # its workers would import it, start processes, and so on
+            raise RuntimeError("a module starts processes when it is imported, here by a worker: start them in a function")
         if not sys.executable:
             raise RuntimeError("backend='processes' needs sys.executable to name a Python; here it names nothing")
 
@@ -343,7 +363,14 @@ class ProcessBackend:
         return travel.pack_function(fn)
 
     def pack_calls(self, calls, first: int = 0, kind: str = "calls") -> _Packed:
-        return _Packed(travel.pack_calls(calls, first, kind, wire.LARGE))
+        return _Packed.copied(travel.pack_calls(calls, first, kind, wire.LARGE))
+
+    def repack(self, calls: travel.Calls) -> _Packed:
+        """Calls that were packed for an interpreter; TypeError if a memoryview is among them that cannot come here."""
+        for view in calls.buffers:
+            if not wire.viewable(view):
+                raise TypeError(f"a memoryview of format {view.format!r} cannot travel to another process")
+        return _Packed.copied(calls)
 
     def open(self) -> ProcessWorker:
         return ProcessWorker()

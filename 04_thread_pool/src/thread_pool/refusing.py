@@ -16,9 +16,12 @@ import threading
 import types
 import weakref
 from collections import deque
-from typing import Any
 
 from . import travel
+
+TYPE_CHECKING = False  # typing takes longer to import than the rest
+if TYPE_CHECKING:
+    from typing import Any
 
 _table = {"numpy", "pyarrow"}
 # What cannot be loaded without NumPy, for imports inside a function of what nobody has imported yet.
@@ -280,14 +283,16 @@ def _imports(code: types.CodeType) -> tuple[str, ...]:
     """The modules that ``import`` statements of a function name, absolute ones."""
     known = _imported.get(code)
     if known is None:
-        import dis
+        import opcode
 
         found: dict[str, None] = {}
         todo = [code]
         for each in todo:
             todo += [constant for constant in each.co_consts if type(constant) is types.CodeType]
-            if not each.co_names or dis.opmap["IMPORT_NAME"] not in each.co_code[::2]:
+            if not each.co_names or opcode.opmap["IMPORT_NAME"] not in each.co_code[::2]:
                 continue
+            import dis
+
             for line in dis.get_instructions(each):
                 if line.opname == "IMPORT_NAME" and isinstance(line.argval, str):
                     found[line.argval] = None

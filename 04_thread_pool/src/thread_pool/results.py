@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import _queue as queue  # which takes less time to import
 import concurrent.futures
-import queue
 import sys
 import threading
 import time
 from concurrent.futures import CancelledError
+from itertools import chain
 
 from . import life
 from .futures import Failure
@@ -21,6 +22,10 @@ else:  # before Python 3.11 these are two, and who waits may name either
 
 
 NEVER = sys.maxsize
+
+
+class Results(chain):
+    """The results one by one, from lists of them; `close` ends them, as that of a generator does."""
 
 
 class Run:
@@ -153,8 +158,11 @@ class Consumer:
             if self.source.exhausted:
                 self.total = self.read
 
+    def late(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
     def at_end(self, position) -> bool:
-        return self.read == position and (self.source is None or self.source.exhausted)
+        return self.read <= position and (self.source is None or self.source.exhausted)
 
     def finish(self) -> None:
         """All results are delivered: what is still to be raised is raised."""
@@ -186,15 +194,23 @@ class Consumer:
 
     def short(self) -> BaseException:
         """Why a batch has fewer results than calls, and no failure."""
-        if self.deadline is not None and time.monotonic() >= self.deadline:
+        if self.late():
             return OutOfTime("the results were not there in time")
         return CancelledError()
 
     # ---- the iterators
 
-    def ordered(self):
+    def ordered(self) -> Results:
         """The results in input order."""
-        values = failures = None
+        lists = self.lists()
+        results = Results.from_iterable(lists)
+        results.close = lists.close
+        return results
+
+    def lists(self):
+        """The results in input order, some at a time."""
+        values: list = []
+        failures = None
         try:
             if self.probe is not None:
                 self.probe.run_here()
@@ -213,20 +229,22 @@ class Consumer:
                 if self.failures or (failures and self.on_error == "collect"):
                     # The results before the first failure have been delivered; everything after it runs, and is dropped.
                     if not self.failures:
-                        yield from values[: min(failures)]
+                        yield values[: min(failures)]
                     self.collect(position, failures)
                 elif failures:
-                    yield from self.with_failures(position, values, failures)
+                    for value in self.with_failures(position, values, failures):
+                        yield [value]
                 elif len(values) == 1:
-                    yield values.pop()
+                    yield map(list.pop, [values])  # nothing is kept of it
                 else:
-                    yield from values
+                    yield values
                 if cut:
                     raise self.short()
                 self.delivered = position + count
             self.finish()
         finally:
-            values = failures = None
+            values.clear()  # closed half way: no more of them are wanted
+            values = failures = value = None
             self.close()
 
     def _next_is_there(self) -> bool:
@@ -252,7 +270,8 @@ class Consumer:
 
     def unordered(self, with_index: bool):
         """The results as they come."""
-        begun: dict = {}
+        begun: dict = {}  # first index -> count, of batches that have come back beyond `whole`
+        whole = 0  # everything before it has come back
         failure = None
         try:
             while True:
@@ -263,6 +282,8 @@ class Consumer:
                     position = next(iter(self.ready))
                     count, values, failures = self.ready.pop(position)
                     begun[position] = count
+                    while whole in begun:
+                        whole += begun.pop(whole)
                     for offset, value in enumerate(values):
                         index = position + offset
                         if offset in failures:
@@ -286,7 +307,7 @@ class Consumer:
                         self.collect(position, failures)
                         self.delivered += len(failures)
                     continue
-                if failure is not None and self._all_before(failure[0], begun):
+                if failure is not None and whole >= failure[0]:
                     raise_from_call(note(failure[1], failure[0]), failure[0])
                 if failure is None and self.at_end(self.received):
                     break
@@ -300,16 +321,6 @@ class Consumer:
     def _any_is_there(self) -> bool:
         self.absorb_what_is_there()
         return bool(self.ready)
-
-    @staticmethod
-    def _all_before(index, begun) -> bool:
-        """Whether every batch that begins before the index has come back."""
-        position = 0
-        while position < index:
-            if position not in begun:
-                return False
-            position += begun[position]
-        return True
 
 
 def note(error, index: int):

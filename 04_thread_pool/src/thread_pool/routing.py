@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 from . import life
 from .choosing import (
@@ -21,6 +22,7 @@ from .choosing import (
 from .engine import Batch, Engine, InlineEngine
 from .futures import here
 from .results import NEVER
+from .travel import only_plain
 
 _PLAIN = frozenset((int, float, complex, bool, str, bytes, bytearray, type(None), range))
 _MOST_FALLBACKS = 100
@@ -121,7 +123,7 @@ class Router:
 
     def refused(self, batch, error) -> None:
         """A module refused a sub-interpreter when a worker loaded a batch; no call was made."""
-        fn, items, starred = batch.origin
+        fn = batch.origin
         if self.requested != "auto":
             raise _refusal(error.name) from error
         from . import refusing
@@ -133,16 +135,12 @@ class Router:
             if len(self.refusals) > 256:
                 self.refusals.pop(next(iter(self.refusals)))
         engine = self.engine("processes")
-        calls = pack(engine.backend, items, batch.first, starred)
-        again = Batch(batch.owner, batch.first, batch.count, engine.backend.pack_function(fn), calls, batch.origin)
+        calls = engine.backend.repack(batch.calls)
+        again = Batch(batch.owner, batch.first, batch.count, batch.function, calls, fn)
         self.fell_back(fn, "interpreters", "processes", reason)
         batch.owner._return(batch)
         engine.enqueue([again], late=True)
         self.last = ("processes", f"instead of interpreters: {reason}")
-
-    def origin(self, engine, fn, items, starred):
-        """What a batch needs to be packed anew; batches of shared objects never are."""
-        return None if engine.backend.name in ("threads", "serial") else (fn, items, starred)
 
     # ---- work
 
@@ -152,14 +150,15 @@ class Router:
         engine = engine or InlineEngine(self.workers)
         backend = engine.backend
         function, calls = backend.pack_function(fn), backend.pack_calls([call], 0)
-        batch = Batch(task, 0, 1, function, calls, self.origin(engine, fn, [call], None))
+        batch = Batch(task, 0, 1, function, calls, origin_of(fn, backend))
         task._engine, task._batch = engine, batch
         engine.enqueue([batch])
         self.last = (backend.name, reason)
 
     def map(self, consumer, fn, items, starred, chunksize) -> None:
         """Queues all of the items."""
-        plain = not starred and _PLAIN.issuperset(map(type, items))
+        constant = not starred and only_plain(items)
+        plain = constant or (not starred and _PLAIN.issuperset(map(type, items)))
         if plain or self.inline() is not None:  # noqa: SIM108
             calls = []
         else:
@@ -177,8 +176,8 @@ class Router:
         def batches(first, cost):
             for size in chunk_sizes(len(items) - first, engine.workers, chunksize, cost):
                 piece = items[first : first + size]
-                calls = pack(backend, piece, first, starred)
-                yield Batch(run, first, size, function, calls, self.origin(engine, fn, piece, starred))
+                calls = partial(pack, backend, piece, first, starred)  # what nobody can change is packed by the worker's thread
+                yield Batch(run, first, size, function, calls if constant else calls(), origin_of(fn, backend))
                 first += size
 
         def send(first):
@@ -203,14 +202,6 @@ class Router:
 
             consumer.probe = Probe(run, fn, items, starred, send, tell)
             engine.enqueue([consumer.probe])
-            self.last = (backend.name, reason)
-        elif plain:  # nothing here can be refused: the first calls run while the others are packed
-            try:
-                for batch in batches(0, cost):
-                    engine.enqueue([batch])
-            except BaseException:  # shut down meanwhile: nobody will ask for what runs already
-                run.stop()
-                raise
             self.last = (backend.name, reason)
         else:
             engine.enqueue(list(batches(0, cost)))
@@ -247,7 +238,14 @@ class Router:
             return "serial", "inside a worker"
         if self.requested != "auto":
             return self.requested, "asked for"
-        return candidates()[0]
+        for name, reason in candidates():
+            try:
+                if name != "serial":
+                    open_backend(name)
+            except (ImportError, RuntimeError):
+                continue
+            return name, reason
+        return "serial", "nothing else runs here"
 
     def stop(self) -> None:
         """No more work comes. Called by a finalizer: no lock."""
@@ -278,6 +276,11 @@ class Router:
         self.lock = threading.RLock()
 
 
+def origin_of(fn, backend):
+    """For a batch: None where it shares objects, and no other worker ever takes it over."""
+    return None if backend.name in ("threads", "serial") else fn
+
+
 def _words(module) -> str:
     return getattr(module, "words", f"{module} refuses sub-interpreters")
 
@@ -305,7 +308,7 @@ class Source:
         most = 4 * self.router.workers * self.chunksize
         while not self.exhausted and run.fail_at == NEVER and not run.stopped:
             room = min(self.chunksize, most - (consumer.read - consumer.delivered))
-            if room <= 0 or waiting():
+            if room <= 0 or waiting() or consumer.late():
                 return
             chunk: list = []
             try:
@@ -351,8 +354,7 @@ class Source:
                 count, error = min(getattr(bad, "position", 0), len(chunk) - 1), bad
                 calls = pack(engine.backend, chunk[:count], first, False) if count else None
             if count:
-                piece = chunk[:count]
-                engine.enqueue([Batch(run, first, count, function, calls, router.origin(engine, self.fn, piece, False))])
+                engine.enqueue([Batch(run, first, count, function, calls, origin_of(self.fn, engine.backend))])
             if error is not None:
                 fail(run, first + count, error)
                 count += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 Interval = tuple[int, int, float, float]
@@ -40,6 +39,8 @@ def chrome_trace(timeline: Iterable[Interval]) -> str:
     str
         A JSON object in Chrome's trace event format, times in microseconds.
     """
+    import json  # it takes longer to import than the module
+
     events = [
         {"name": f"task {task}", "ph": "X", "pid": 0, "tid": worker, "ts": begin * 1e6, "dur": (end - begin) * 1e6}
         for worker, task, begin, end in timeline

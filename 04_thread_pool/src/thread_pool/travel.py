@@ -12,12 +12,12 @@ Both transports use it in the parent; the other half is worker.py, which stands 
 
 from __future__ import annotations
 
+import _frozen_importlib_external as importer
 import _pickle
 import marshal
 import os
 import sys
 import threading
-from importlib.machinery import SourceFileLoader
 from itertools import chain
 
 try:
@@ -69,7 +69,7 @@ def cure(module: str) -> str:
 
 def _load(name: str, file: str) -> tuple[Any, Any]:
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), file)
-    code: Any = SourceFileLoader(name, path).get_code(name)
+    code: Any = importer.SourceFileLoader(name, path).get_code(name)
     module = sys.modules.get(name)
     if module is None:
         module = type(sys)(name)
@@ -86,7 +86,8 @@ ITEMS, ARGS, PICKLED = worker.ITEMS, worker.ARGS, worker.PICKLED
 _IMMUTABLE = worker.PLAIN | {complex, range, type(...), type(NotImplemented), type(worker.serve.__code__)}
 _keys: dict[bytes, int] = {}
 _keys_lock = threading.Lock()
-_last_key = 0
+_last_key = _keys_bytes = 0
+_KEYS, _KEYS_BYTES = 256, 1 << 25
 _settings: tuple[Any, bytes] = (None, b"")
 
 
@@ -106,8 +107,17 @@ class Calls:
 
     __slots__ = ("buffers", "count", "data", "kind")
 
-    def __init__(self, kind: int, count: int, data: bytes, buffers: tuple[memoryview, ...]) -> None:
+    def __init__(self, kind: int, count: int, data: bytes, buffers: tuple[Any, ...]) -> None:
         self.kind, self.count, self.data, self.buffers = kind, count, data, buffers
+
+    def __getitem__(self, part: slice) -> Calls:
+        """Some of them, as they were when they were packed."""
+        every = marshal.loads(self.data)
+        begin, end, _ = part.indices(self.count)
+        first = last = 0
+        if self.kind == PICKLED:
+            first, last = (sum(own for _, own in every[:each]) for each in (begin, end))
+        return Calls(self.kind, end - begin, marshal.dumps(every[begin:end], 2), self.buffers[first:last])
 
 
 class Sent:
@@ -134,26 +144,40 @@ class Sent:
 
 def _key(data: bytes) -> int:
     """A number for these bytes; the same for the same bytes as long as they are remembered, never one for two."""
-    global _last_key
+    global _last_key, _keys_bytes
     with _keys_lock:
         key = _keys.pop(data, 0)
         if not key:
             key = _last_key = _last_key + 1
+            _keys_bytes += len(data)
         _keys[data] = key
-        if len(_keys) > 256:
-            del _keys[next(iter(_keys))]
+        while len(_keys) > 1 and (len(_keys) > _KEYS or _keys_bytes > _KEYS_BYTES):
+            oldest = next(iter(_keys))
+            del _keys[oldest]
+            _keys_bytes -= len(oldest)
         return key
 
 
 def _pack_settings() -> bytes:
     global _settings
     digits = sys.get_int_max_str_digits() if hasattr(sys, "get_int_max_str_digits") else None
-    now = ([each for each in sys.path if type(each) is str], sys.getrecursionlimit(), digits)
+    now = ([_entry(each) for each in sys.path if isinstance(each, str)], sys.getrecursionlimit(), digits)
     known, data = _settings
     if known != now:
         data = marshal.dumps(now)
         _settings = (now, data)
     return data
+
+
+def _entry(entry: str) -> str:
+    """One of sys.path; a folder is named from the root, since a process may stand in another one."""
+    entry = str.__str__(entry)  # marshal takes no subclass
+    if entry[:1] != "/" and (not entry or os.path.exists(entry)):
+        try:
+            return os.path.abspath(entry)
+        except OSError:  # we stand in a folder that is gone
+            pass
+    return entry
 
 
 def pack_function(fn: Any) -> Function:
@@ -240,7 +264,7 @@ def pack_calls(calls: Sequence[Any], first: int = 0, kind: str = "calls", least:
     if kind == "calls" and not any(kwargs for _, kwargs in calls):
         calls, kind = [args for args, _ in calls], "args"
     if kind == "items":
-        if _only_plain(calls):
+        if only_plain(calls):
             data = _marshalled(calls)
             if data is not None:
                 return Calls(ITEMS, len(calls), data, ())
@@ -253,7 +277,7 @@ def pack_calls(calls: Sequence[Any], first: int = 0, kind: str = "calls", least:
         pairs = [(tuple(each), None) for each in calls]
     else:
         pairs = [(tuple(args), kwargs or None) for args, kwargs in calls]
-    packed: list[tuple[bytes, int]] = []
+    packed: list[tuple[bytes | None, int]] = []
     buffers: list[memoryview] = []
     plainly = least is None
     for position, pair in enumerate(pairs):
@@ -273,12 +297,14 @@ def pack_calls(calls: Sequence[Any], first: int = 0, kind: str = "calls", least:
                 refused = TypeError(f"{_culprit(pair, first + position, least)} cannot travel: {error}")
                 refused.position = position  # type: ignore[attr-defined]
                 raise refused from error
+        if len(data) > worker.MOST:
+            own, data = [data, *own], None
         packed.append((data, len(own)))
         buffers += map(memoryview, own)
     return Calls(PICKLED, len(pairs), marshal.dumps(packed), tuple(buffers))
 
 
-def _only_plain(items: Sequence[Any]) -> bool:
+def only_plain(items: Sequence[Any]) -> bool:
     if _native_plain is not None and type(items) is list:
         return bool(_native_plain(items))
     return bool(worker.PLAIN.issuperset(map(type, items)))
@@ -326,13 +352,16 @@ def unpack_results(reply: tuple[Any, ...]) -> tuple[list[Any], dict[int, BaseExc
         taken = 0
         for i, (pickled, own) in enumerate(values):
             values[i] = None
+            mine = buffers[taken : taken + own]
+            taken += own
+            if pickled is None:
+                pickled, mine = mine[0], mine[1:]
             try:
-                values[i] = _pickle.loads(pickled, buffers=buffers[taken : taken + own])
+                values[i] = _pickle.loads(pickled, buffers=mine)
             except Exception as error:
                 failure = TypeError(f"the result cannot be rebuilt here: {type(error).__qualname__}: {error}")
                 failure.__cause__ = error
                 failures.setdefault(i, failure)
-            taken += own
     return values, failures
 
 

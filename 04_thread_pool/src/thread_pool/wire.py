@@ -56,8 +56,7 @@ class Channel:
             if sent >= len(part):
                 sent -= len(part)
                 continue
-            rest = memoryview(part)[sent:]
-            sent = 0
+            rest, sent = memoryview(part)[sent:], 0
             for at in range(0, len(rest), _MOST_AT_ONCE):
                 self.socket.sendall(rest[at : at + _MOST_AT_ONCE], _NO_SIGNAL)
 
@@ -287,20 +286,22 @@ def aligned(size: int) -> int:
 
 def main(descriptor: int) -> None:
     """Serves requests until the parent closes the connection."""
+    global channel  # held by the hook below, a socket would outlive its module
     import _signal
 
     # Ctrl-C is the parent's business. Not SIG_IGN: programs that a task starts would inherit it. Until here it was blocked.
     _signal.signal(_signal.SIGINT, lambda *_: None)
     _signal.pthread_sigmask(_signal.SIG_UNBLOCK, [_signal.SIGINT])
     channel = Channel(_socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, descriptor))
-    (path, argv), _, (page, lifeline) = channel.receive(8)
+    (path, sys.argv[:]), _, (page, lifeline) = channel.receive(8)
+    os.set_inheritable(descriptor, False)  # else what a task leaves running keeps the connection open when we are killed
+    os.register_at_fork(after_in_child=lambda: channel.socket.close())
     _end_with(lifeline)
-    sys.argv[:] = argv
     told = open_map(page, 0, mmap.PAGESIZE).cast("Q")
     os.close(page)
     worker = load("_tenfold_worker", path)
     worker.least, worker.viewable = LARGE, viewable
-    worker.start(lambda: told[0])
+    worker.start(lambda: told[0], note=lambda done, size: told.__setitem__(2, done << 32 | size))
     me = os.getpid()
     while _answer(channel, worker, told):
         if os.getpid() != me:  # a fork that a task made has come back from it; the connection is its parent's
@@ -332,7 +333,7 @@ def _answer(channel: Channel, worker, told) -> bool:
             os.close(descriptors[0])
     buffers = tuple(restore(line, memory) for line in lines)
     me = os.getpid()
-    told[1] = task
+    told[2], told[1] = 0, task
     reply = worker.serve((task, key, function, flags, settings, kind, count, data, buffers))
     del buffers
     if os.getpid() != me:

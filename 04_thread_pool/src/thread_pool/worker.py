@@ -12,7 +12,8 @@ The transports (interpreters.py, processes.py) move one tuple there and one back
         settings  bytes-like: marshal of (sys.path, recursion limit, int_max_str_digits); None: as before
         kind      ITEMS: data is the marshal of a list, each item the only argument of a call
                   ARGS: of a list of tuples of positional arguments
-                  PICKLED: of a list of (pickle of (args, kwargs or None), how many of the buffers are its own)
+                  PICKLED: of a list of (pickle of (args, kwargs or None), how many of the buffers are its own);
+                  None for a pickle: it is the first of these
         count     how many calls
         data      bytes-like
         buffers   tuple of C-contiguous memoryviews, those of the first call first
@@ -28,7 +29,8 @@ The transports (interpreters.py, processes.py) move one tuple there and one back
         buffers   tuple of C-contiguous memoryviews
 
 Before the first request the transport calls ``start(told)``: `told` is a function without arguments that gives the highest
-task number that was told to stop. It may add two functions in C that do what `_only_plain` and `_run_items` do.
+task number that was told to stop. It may add two functions in C that do what `_only_plain` and `_run_items` do, and
+``note(done, size)``, which hears how many calls have ended, and that one of the next `size` is under way.
 """
 
 import marshal
@@ -40,22 +42,16 @@ from time import perf_counter
 ITEMS, ARGS, PICKLED = 0, 1, 2
 DONE, MISSING, REFUSED = 0, 1, 2
 COPY_EACH, STOP = 1, 2
-PLAIN = frozenset((int, float, bool, str, bytes, type(None)))
-"""What marshal copies exactly; by type, not by class: a subclass is pickled."""
-
+PLAIN = frozenset((int, float, bool, str, bytes, type(None)))  # what marshal copies exactly; a subclass is pickled
 REFUSAL = " does not support loading in subinterpreters"
-KEPT = 64  # functions
+KEPT, KEPT_BYTES = 64, 1 << 25  # functions, and of how many bytes together if there are several
+MOST = (1 << 31) - 1  # bytes of a pickle that marshal takes; a longer one travels as the first of its own buffers
 
-now = None
-"""What current_task() is in here: None between batches."""
-
-least = None
-"""From how many bytes on the buffers of results leave their pickles; set by a transport that shares memory."""
-
-viewable = None
-"""Whether that transport can rebuild a memoryview of this format and shape."""
-
-_told = None
+now = None  # what current_task() is in here: None between batches
+least = None  # from how many bytes on the buffers of results leave their pickles; set by a transport that shares memory
+viewable = None  # whether that transport can rebuild a memoryview of this format and shape
+loading = False  # modules are being imported for the calls
+_told = _note = None
 _lock = RLock()
 _functions = {}
 
@@ -74,9 +70,9 @@ class Unloadable(Exception):
     """In place of arguments that could not be made here: args[0] says why."""
 
 
-def start(told, only_plain=None, run_items=None):
-    global _told, _only_plain, _run_items
-    _told, _only_plain, _run_items = told, only_plain or _only_plain, run_items or _run_items
+def start(told, only_plain=None, run_items=None, note=lambda done, size: None):
+    global _told, _only_plain, _run_items, _note
+    _told, _only_plain, _run_items, _note = told, only_plain or _only_plain, run_items or _run_items, note
 
 
 def _only_plain(items):
@@ -85,7 +81,7 @@ def _only_plain(items):
 
 def serve(request):
     """The reply to one request; it raises nothing but what a lack of memory raises."""
-    global now
+    global now, loading
     task, key, function, flags, settings, kind, count, data, buffers = request
     if settings is not None:
         _apply(settings)
@@ -94,7 +90,7 @@ def serve(request):
     elif key not in _functions:
         return MISSING, ITEMS, b"", None, ()
     values, errors = [], []
-    now = Current(task)
+    now, loading = Current(task), True
     try:
         try:
             loaded = _function(key, flags)
@@ -113,13 +109,15 @@ def serve(request):
                 calls = marshal.loads(data)
             if flags & COPY_EACH:
                 loaded = _Each(key, flags, loaded)
+            loading = False
             _run(_ways[kind](loaded), calls, count, task, flags & STOP, values, errors)
             del loaded, calls
+        _note(0, len(values))  # whichever of the results
         kind, data, out = _pack(values, errors, flags & STOP)
         errors.sort()
         return DONE, kind, data, marshal.dumps(errors) if errors else None, out
     finally:
-        now = None
+        now, loading = None, False
         _flush()
 
 
@@ -141,6 +139,7 @@ def _run_items(call, calls, values, task):
     size = 1
     while len(values) < len(calls) and not (values and _told() >= task):
         begun = perf_counter()
+        _note(len(values), size)
         for each in islice(iterator, size):
             append(call(each))
         size = size * 2 if perf_counter() - begun < 0.0005 else max(1, size // 4)
@@ -188,7 +187,7 @@ def _apply(settings):
 def _keep(key, function):
     _functions.pop(key, None)
     _functions[key] = [bytes(function), None]
-    while len(_functions) > KEPT:
+    while len(_functions) > 1 and (len(_functions) > KEPT or sum(len(each[0]) for each in _functions.values()) > KEPT_BYTES):
         del _functions[next(iter(_functions))]
 
 
@@ -209,11 +208,14 @@ def _load_calls(data, buffers):
 
     loads, calls, taken = _pickle.loads, [], 0
     for pickled, own in marshal.loads(data):
+        mine = buffers[taken : taken + own]
+        taken += own
+        if pickled is None:
+            pickled, mine = mine[0], mine[1:]
         try:
-            calls.append(loads(pickled, buffers=buffers[taken : taken + own]) if own else loads(pickled))
+            calls.append(loads(pickled, buffers=mine) if mine else loads(pickled))
         except BaseException as error:
             calls.append(Unloadable(error))
-        taken += own
     return calls
 
 
@@ -330,6 +332,10 @@ def set_function(function, state):
         set_cell(cell, content)
 
 
+def make_method(function, owner):
+    return type(Current(0).cancelled)(function, owner)
+
+
 def make_cached(parameters, *how):
     return cached(parameters, make_function(*how))
 
@@ -367,10 +373,6 @@ def untouched(name, path):
     for part in path.split("."):
         found = getattr(found, part)
     return found.serial
-
-
-def stream(name):
-    return getattr(sys, name)
 
 
 def make_error(kind, args):
