@@ -22,7 +22,7 @@ CHECKS = {
     "cmake": "cmake -S on a copy of the folder",
     "copy": "pip install of a copy in a fresh venv, example run",
     "sdist": "sdist, wheel from it, import",
-    "asan": "C++ tests under AddressSanitizer and UBSan (clang)",
+    "asan": "C++ tests under AddressSanitizer and UBSan",
     "tsan": "C++ tests under ThreadSanitizer (clang, libomp, Archer)",
 }
 SIDE_BY_SIDE = {"stubs", "headers", "cmake", "copy", "sdist"}

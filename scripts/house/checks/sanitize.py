@@ -37,7 +37,8 @@ def quiet_addresses() -> list[str]:
 
 
 def sanitized(preset: str, lessons: list[Lesson]) -> str:
-    why = starts("clang++", "-fsanitize=thread" if preset == "tsan" else "-fsanitize=address,undefined")
+    cxx, flag = ("clang++", "-fsanitize=thread") if preset == "tsan" else ("c++", "-fsanitize=address,undefined")
+    why = starts(cxx, flag)
     if why:
         raise NotHere(why)
     targets = [path.stem for lesson in lessons for path in sorted((lesson.folder / "tests").glob("test_*.cpp"))]
