@@ -13,7 +13,7 @@ sys.path.insert(0, str(HERE.parents[1] / "scripts" / "testing"))
 
 sys.path.insert(0, str(HERE))
 
-import bench_callables  # noqa: E402
+import peer_python  # noqa: E402
 import tenfold_bench as bench  # noqa: E402
 import thread_pool as tp  # noqa: E402
 
@@ -181,7 +181,7 @@ def cases(pool, alone, executor):
     yield from batch_cases(pool, executor)
     yield from skewed_cases(pool, alone)
     yield from submit_cases(pool, executor)
-    yield from bench_callables.cases(bench)
+    yield from peer_python.cases(bench)
 
 
 # ---- what an idle pool costs
@@ -210,7 +210,7 @@ def idle(quick):
 
 
 def tables(quick):
-    return {"idle": idle(quick), **bench_callables.tables(bench, quick)}
+    return {"idle": idle(quick), **peer_python.tables(bench, quick)}
 
 
 # ---- the picture

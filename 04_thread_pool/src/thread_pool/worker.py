@@ -312,7 +312,16 @@ def _call_all(todo):
 
 
 def make_function(code, globals_, name, cells):
-    return type(make_function)(marshal.loads(code), globals_, name, None, cells)
+    code = marshal.loads(code)
+    if cells or sys.version_info < (3, 13):
+        return type(make_function)(code, globals_, name, None, cells)
+    # From CPython 3.13 on only calls of what a `def` has made are specialised: the difference is a quarter of fib's time.
+    define = compile("def f(): pass", "<def>", "exec")
+    define = define.replace(co_consts=tuple([code if type(each) is type(code) else each for each in define.co_consts]))
+    made = {}
+    exec(define, globals_, made)
+    made["f"].__name__ = name
+    return made["f"]
 
 
 def set_function(function, state):
@@ -326,7 +335,8 @@ def set_function(function, state):
         known.setdefault(name, value)
     known.setdefault("__builtins__", __builtins__)
     for name, value in attributes.items():
-        setattr(function, name, value)
+        if getattr(function, name) is not value:  # setting defaults, even to None, ends the specialising of calls
+            setattr(function, name, value)
     function.__dict__.update(members)
     for cell, content in zip(function.__closure__ or (), contents):
         set_cell(cell, content)

@@ -31,7 +31,7 @@ ALLOWED = [
     r"tests/test_\w+\.(cpp|py)",
     r"tests/\w+_testing\.hpp",
     r"bench/bench_\w+\.(cpp|py)",
-    r"bench/peer_\w+\.(cpp|hpp)",
+    r"bench/peer_\w+\.(cpp|hpp|py)",
     r"bench/peer_rust/(Cargo\.toml|src/main\.rs)",
     r"mistakes/\d\d_\w+\.\w+",
     r"exercises/\d\d_\w+\.(py|cpp)",

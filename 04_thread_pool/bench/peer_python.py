@@ -1,6 +1,6 @@
 """The second half of lesson 04's tables: Python functions, by `@boost` and `Executor` and by what a reader would use instead.
 
-Each side runs in a process of its own, which this file is too: `bench_callables.py --peer NAME` reads a task per line, runs it on
+Each side runs in a process of its own, which this file is too: `peer_python.py --peer NAME` reads a task per line, runs it on
 a pool that it keeps, and answers with the seconds and a number to compare. bench_thread_pool.py adds the tables to its own.
 """
 
@@ -270,7 +270,7 @@ def python_peer(bench, name, request):
     class Peer(bench.Remote):
         def __call__(self):
             if self.process is None:
-                command = [sys.executable, str(HERE / "bench_callables.py"), "--peer", name]
+                command = [sys.executable, str(HERE / "peer_python.py"), "--peer", name]
                 self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             return super().__call__()
 
@@ -402,7 +402,7 @@ def recursions(quick):
     for number in range(3 if quick else 7):
         for side in sides if number % 2 == 0 else reversed(sides):
             done = subprocess.run(
-                [sys.executable, str(HERE / "bench_callables.py"), "--recursion", side, str(n)],
+                [sys.executable, str(HERE / "peer_python.py"), "--recursion", side, str(n)],
                 capture_output=True,
                 text=True,
                 check=True,
