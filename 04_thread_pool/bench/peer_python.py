@@ -178,7 +178,7 @@ SIDES = {
 
 
 def serve(name):
-    """The peer's side: `steady FUNCTION`, `tiny N` or `buffer BYTES` per line."""
+    """The peer's side: `steady FUNCTION`, `steady FUNCTION*TIMES`, `tiny N` or `buffer BYTES` per line."""
     try:
         side = SIDES[name]()
     except ImportError as error:
@@ -196,7 +196,9 @@ def serve(name):
                 took, answer = time.perf_counter() - start, back[-1] + len(back)
                 del back, view
             else:
+                what, _, times = what.partition("*")
                 function, items = (tiny, list(range(int(what)))) if task == "tiny" else STEADY[what]
+                items = items * int(times or 1)
                 start = time.perf_counter()
                 results = side.map(function, items)
                 took, answer = time.perf_counter() - start, digest(results)
@@ -362,8 +364,8 @@ def gains(bench, quick):
     lines = []
     for name in STEADY:
         sides = {
-            "plain": python_peer(bench, "plain", f"steady {name}"),
-            "boost": python_peer(bench, "boost", f"steady {name}"),
+            "plain": python_peer(bench, "plain", f"steady {name}*6"),  # steady state: runs of half a second
+            "boost": python_peer(bench, "boost", f"steady {name}*6"),
             "one": bench.Remote("peer_ours", "loops 1"),
             "two": bench.Remote("peer_ours", "loops 2"),
         }
