@@ -173,7 +173,7 @@ def memory_for(size):
     return pages > size
 
 
-@pytest.mark.slow
+@pytest.mark.skipif(os.environ.get("TENFOLD_STRESS") != "long", reason="TENFOLD_STRESS=long: needs 7 GiB")
 @pytest.mark.skipif(not memory_for(7 << 30), reason="needs 7 GiB")
 def test_frames_of_more_than_2_gib():
     import mmap
