@@ -274,7 +274,12 @@ def python_peer(bench, name, request):
             if self.process is None:
                 command = [sys.executable, str(HERE / "peer_python.py"), "--peer", name]
                 self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            return super().__call__()
+            try:
+                return super().__call__()
+            except RuntimeError as error:
+                if "not installed" in str(error):  # as tenfold_bench.Remote says it of a program that was not built
+                    raise FileNotFoundError(name) from None
+                raise
 
         def close(self):
             if self.process is not None and self.process.poll() is not None:

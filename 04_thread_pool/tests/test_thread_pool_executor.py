@@ -1179,10 +1179,12 @@ def nested(executor, n):
     return list(executor.map(square, range(n))), info["backend"], info["reason"], info["requested"]
 
 
-def test_an_executor_in_a_worker_makes_its_calls_itself(executor):
-    if executor is kinds["serial"] or executor is kinds["threads"] or executor is kinds["copying"]:
-        pytest.skip("no border")
-    backend = executor.info()["requested"]
+@pytest.mark.parametrize("backend", ["interpreters", "processes"])
+def test_an_executor_in_a_worker_makes_its_calls_itself(backend):
+    missing = is_here(backend)
+    if missing:
+        pytest.skip(missing)
+    executor = kinds[backend]
     for _ in range(2):
         assert executor.submit(nested, executor, 4).result(LIMIT) == ([0, 1, 4, 9], "serial", "inside a worker", backend)
 

@@ -311,13 +311,17 @@ def _call_all(todo):
 # ---- what the pickles of by_value.py are made of
 
 
+_def = None
+
+
 def make_function(code, globals_, name, cells):
     code = marshal.loads(code)
     if cells or sys.version_info < (3, 13):
         return type(make_function)(code, globals_, name, None, cells)
-    # From CPython 3.13 on only calls of what a `def` has made are specialised: the difference is a quarter of fib's time.
-    define = compile("def f(): pass", "<def>", "exec")
-    define = define.replace(co_consts=tuple([code if type(each) is type(code) else each for each in define.co_consts]))
+    # From CPython 3.13 on only calls of what a `def` has made are specialised: the difference is a fifth of fib's time.
+    global _def
+    _def = _def or compile("def f(): pass", "<def>", "exec")
+    define = _def.replace(co_consts=tuple([code if type(each) is type(code) else each for each in _def.co_consts]))
     made = {}
     exec(define, globals_, made)
     made["f"].__name__ = name
