@@ -696,6 +696,15 @@ inline void begin_module() {
 #endif
 }
 
+/// Python is ending: its threads get the GIL no more. Asked with or without the GIL.
+inline bool finalizing() {
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing() != 0;
+#else
+    return _Py_IsFinalizing() != 0;
+#endif
+}
+
 /// The GIL, released and retaken with nothing but the thread's own state: right in every sub-interpreter.
 class released_gil {
 public:
@@ -734,11 +743,7 @@ private:
     /// Python handles signals there only: elsewhere another look would cost a GIL round trip for nothing. This runs Python
     /// code, so a signal handler may raise in it too.
     static bool in_main_thread() {
-#if PY_VERSION_HEX >= 0x030D0000
-        if (Py_IsFinalizing() != 0) return false;  // nothing can be imported any more
-#else
-        if (_Py_IsFinalizing() != 0) return false;
-#endif
+        if (finalizing()) return false;  // nothing can be imported any more
         const py::object threading = py::module_::import("threading");
         return threading.attr("get_ident")().equal(threading.attr("main_thread")().attr("ident"));
     }
@@ -766,21 +771,26 @@ auto released(F&& f) {
     const auto stop = [&gil] { return gil.interrupted(); };
     using result = std::invoke_result_t<F&, decltype(stop)>;
     static_assert(!std::is_base_of_v<py::handle, result>, "no Python object without the GIL");
-    const auto run = [&]() -> result {
-        try {
-            return f(stop);
-        } catch (...) {
-            gil.finish();
-            throw;
-        }
-    };
+    // The GIL is retaken outside `catch`: inside, the unwinding that retake() expects would be a std::terminate().
+    std::exception_ptr error;
     if constexpr (std::is_void_v<result>) {
-        run();
+        try {
+            f(stop);
+        } catch (...) {
+            error = std::current_exception();
+        }
         gil.finish();
+        if (error) std::rethrow_exception(std::move(error));
     } else {
-        result value = run();
+        std::optional<result> value;
+        try {
+            value.emplace(f(stop));
+        } catch (...) {
+            error = std::current_exception();
+        }
         gil.finish();
-        return value;
+        if (error) std::rethrow_exception(std::move(error));
+        return std::move(*value);
     }
 }
 

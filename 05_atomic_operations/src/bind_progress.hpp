@@ -277,12 +277,15 @@ Asks the threads to end; the steps that they are in are not counted. Does not wa
             "__exit__",
             [](const progress_handle& self, const py::object& type, const py::object&, const py::object&) {
                 if (!type.is_none()) self.cancel();
+                std::exception_ptr error;
                 try {
                     self.wait(std::nullopt);
                 } catch (...) {
-                    self.end();
-                    throw;
+                    error = std::current_exception();
                 }
+                if (!error) return;
+                self.end();  // outside `catch`: it retakes the GIL, see released()
+                std::rethrow_exception(std::move(error));
             },
             "type"_a, "value"_a, "traceback"_a,
             "Waits for the end; an exception, or Ctrl-C meanwhile, cancels the run first. In a coroutine use ``async with``.")

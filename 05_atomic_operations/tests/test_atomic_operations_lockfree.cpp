@@ -27,7 +27,7 @@
 // and throws away what it read. In the C++ model that is a data race, and ThreadSanitizer says so. Nothing of ours is hidden:
 // what the tests hand from thread to thread is checked all the same.
 extern "C" const char* __tsan_default_suppressions();
-extern "C" const char* __tsan_default_suppressions() { return "race:^boost::lockfree::\n"; }
+extern "C" const char* __tsan_default_suppressions() { return "race:/boost/lockfree/\n"; }
 
 namespace {
 

@@ -57,14 +57,6 @@ struct channel_errors {
     py::object closed, empty, lagged;
 };
 
-inline bool finalizing() {
-#if PY_VERSION_HEX >= 0x030D0000
-    return Py_IsFinalizing() != 0;
-#else
-    return _Py_IsFinalizing() != 0;
-#endif
-}
-
 /// A figure that is only counted up. Without a GIL two threads may count at once and one be lost; nothing depends on it.
 class tally {
 public:

@@ -28,7 +28,7 @@ using namespace tenfold;
 using tenfold_testing::run_threads;
 
 #ifdef TENFOLD_CHANNEL_TSAN
-extern "C" const char* __tsan_default_suppressions() { return "race:moodycamel::ConcurrentQueue\nrace:boost::lockfree"; }
+extern "C" const char* __tsan_default_suppressions() { return "race:/concurrentqueue.h\nrace:/boost/lockfree/"; }
 #endif
 
 namespace {

@@ -201,6 +201,11 @@ PYBIND11_MODULE(boundary_probe, m, py::mod_gil_not_used(), py::multiple_interpre
             if (kind == "stopped") throw tenfold::stopped{};
             if (kind == "int") throw 7;
             if (kind == "bad_alloc") throw std::bad_alloc{};
+            if (kind == "at exit") {
+                ++inside;
+                while (!finalizing()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+                throw std::runtime_error("Python is leaving");
+            }
         });
     });
 

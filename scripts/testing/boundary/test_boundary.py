@@ -1010,6 +1010,23 @@ def test_exit_while_daemon_threads_are_inside():
     assert (result.returncode, result.stdout) == (0, "left"), result.stderr
 
 
+def test_exit_while_a_daemon_thread_throws():
+    result = run_child(
+        """
+        import sys, threading, time, boundary_probe as p
+        threading.Thread(target=p.released_throw, args=("at exit",), daemon=True).start()
+        while p.inside() < 1:
+            time.sleep(0.01)
+        class Slow:
+            def __del__(self, sleep=time.sleep, write=sys.stdout.write):
+                sleep(0.3)  # finalization goes on: the thread throws, and asks for the GIL with its error in flight
+                write("left")
+        sys.keep = Slow()
+        """
+    )
+    assert (result.returncode, result.stdout) == (0, "left"), result.stderr
+
+
 SUBINTERPRETER = """
     import sys
     try:
