@@ -275,6 +275,17 @@ inline void bind_interpreter(py::module_& m) {
     m.def(
         "only_plain_items", [](const py::object& items) { return only_plain_items(items.ptr()); }, py::arg("items"),
         "Whether a list or tuple holds nothing but exact ints, floats, bools, strings, bytes and None.");
+    const auto made = [](PyObject* object) {
+        if (object == nullptr) throw py::error_already_set();
+        return py::reinterpret_steal<py::object>(object);
+    };
+    m.def(
+        "pack_numbers", [made](const py::object& items) { return made(plain_numbers::pack(items.ptr())); }, py::arg("items"),
+        "(kind, bytes) of a list of exact ints that fit in 64 bits, or of exact floats; None of any other.");
+    m.def(
+        "unpack_numbers",
+        [made](long kind, const py::object& data) { return made(plain_numbers::unpack(kind, data.ptr(), 0, PY_SSIZE_T_MAX)); },
+        py::arg("kind"), py::arg("data"), "The list again.");
     m.def("end_abandoned_interpreters", &sub_interpreter::end_abandoned, py::arg("patience") = 0.0,
           "Ends interpreters that their threads have not closed; how many remain, as threads of tasks run in them.");
     py::class_<sub_interpreter>(m, "Interpreter", py::module_local(), R"(

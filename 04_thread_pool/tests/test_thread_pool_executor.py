@@ -316,6 +316,76 @@ def test_chunks_cover_everything_once(count, workers, cost):
     assert choosing.chunk_sizes(count, workers, 7) == [7] * (count // 7) + [count % 7] * (count % 7 > 0)
 
 
+def same_values(found, expected):
+    assert list(map(type, found)) == list(map(type, expected))
+    assert list(map(repr, found)) == list(map(repr, expected))
+
+
+def mixed(i):
+    """Numbers of one kind for a while, and then something else."""
+    return i if i < 900 else (i + 0.5 if i < 1800 else str(i) if i < 2700 else i)
+
+
+def by_remainder(x):
+    kind = x % 1000
+    if kind == 0:
+        raise ValueError(x)
+    return 1 << 63 if kind == 1 else x == 3 if kind < 5 else x
+
+
+NUMBERS = {
+    "ints": [-(1 << 63), (1 << 63) - 1, 0, -1, *range(3000)],
+    "too large": [*range(3000), 1 << 63],
+    "floats": [-0.0, math.inf, -math.inf, 5e-324, math.nan, *(i / 7 for i in range(3000))],
+    "both": [*range(1500), *(i / 7 for i in range(1500))],
+    "bools": [True, False] * 1500,
+    "few": [1, 2, 3],
+    "few floats": [0.5],
+}
+
+
+@pytest.mark.parametrize("chunksize", [None, 1, 700])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_arrive_and_return_as_they_are(executor, name, chunksize):
+    values = NUMBERS[name]
+    if chunksize == 1:
+        values = values[:40] + values[-3:]
+    same_values(
+        list(executor.map(operator.pos if name != "bools" else operator.not_, values, chunksize=chunksize)),
+        [+each if name != "bools" else not each for each in values],
+    )
+    same_values(list(executor.map(repr, values, chunksize=chunksize)), list(map(repr, values)))
+
+
+@pytest.mark.parametrize("chunksize", [None, 4000])
+def test_results_may_change_their_kind_on_the_way(executor, chunksize):
+    same_values(list(executor.map(mixed, range(4000), chunksize=chunksize)), list(map(mixed, range(4000))))
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_failures_among_numbers_stand_in_their_place(executor, first):
+    items = range(first, first + 3500)
+    found = list(executor.map(by_remainder, items, chunksize=3500, on_error="return"))
+    assert len(found) == len(items)
+    for item, value in zip(items, found):
+        if item % 1000 == 0:
+            assert type(value.exception) is ValueError and value.exception.args == (item,)
+        else:
+            assert type(value) is type(by_remainder(item)) and value == by_remainder(item)
+    results = executor.map(by_remainder, items, chunksize=3500)
+    good = list(itertools.takewhile(lambda x: x % 1000, items))
+    same_values(list(itertools.islice(results, len(good))), list(map(by_remainder, good)))
+    with pytest.raises(ValueError, match="1000|0"):
+        next(results)
+
+
+def test_a_list_of_numbers_is_taken_as_it_is_when_map_is_called(executor):
+    numbers = list(range(5000))
+    results = executor.map(square, numbers)
+    numbers[:] = [-1] * 7
+    assert list(results) == [x * x for x in range(5000)]
+
+
 def test_one_result_list_per_chunk_not_a_future_per_item(monkeypatch):
     made = []
     monkeypatch.setattr(routing, "Batch", lambda *args: made.append(args) or REAL_BATCH(*args))

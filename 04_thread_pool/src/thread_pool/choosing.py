@@ -17,6 +17,8 @@ TINY = 200e-6
 """Work under this many seconds in all is done by the caller."""
 PROBED = 2000
 """Longer inputs are never tried on the calling thread."""
+WORTHWHILE = 1.5e-3
+"""A chunk lasts as long, if the cost of a call is known: the way to a worker and back costs a tenth of a millisecond."""
 SMOOTH = 20e-3
 """A chunk does not last longer, if the cost of a call is known: so results, progress and errors come steadily."""
 
@@ -97,8 +99,8 @@ class Costs:
     def learn(self, code, seconds: float, calls: int) -> None:
         with self.lock:
             cost, before = seconds / calls, self.known.pop(code, None)
-            if before is not None and cost > before:  # part of it may be the way there and back: believe it slowly
-                cost = (3 * before + cost) / 4
+            if before is not None and cost > before:  # part of it may be the way there and back: believe it slowly, if at all
+                cost = (3 * before + cost) / 4 if seconds > WORTHWHILE else before
             self.known[code] = cost
             if len(self.known) > self.size:
                 self.known.pop(next(iter(self.known)))
@@ -153,7 +155,7 @@ def chunk_sizes(count: int, workers: int, chunksize=None, cost=None) -> list:
         most, part = share, 4 * workers
     else:
         cost = max(cost, 1e-9)
-        least, part = min(share, max(least, int(TINY / cost) + 1)), 2 * workers
+        least, part = min(share, max(least, int(WORTHWHILE / cost) + 1)), 2 * workers
         most = max(least, min(share, int(SMOOTH / cost)))
     sizes = []
     while count:

@@ -112,7 +112,8 @@ class Executor(concurrent.futures.Executor):
             asks for results.
         """
         if len(iterables) == 1:
-            items, starred = list(iterables[0]), False
+            (given,) = iterables
+            items, starred = self._ready(fn).taken(given if type(given) is list else list(given)), False
         else:
             items, starred = list(zip(*iterables)), True
         return self._whole(fn, items, starred, timeout, chunksize, on_error, progress)

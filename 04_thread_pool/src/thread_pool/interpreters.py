@@ -37,6 +37,7 @@ class InterpreterBackend:
     """Makes workers; see :class:`InterpreterWorker`."""
 
     name = "interpreters"
+    takes_numbers = True  # as travel.numbers_packed packs them
 
     def check(self) -> None:
         """RuntimeError where there can be none."""
@@ -49,7 +50,7 @@ class InterpreterBackend:
         return travel.pack_function(fn)
 
     def pack_calls(self, calls: Any, first: int = 0, kind: str = "calls") -> travel.Calls:
-        return travel.pack_calls(calls, first, kind)
+        return travel.pack_calls(calls, first, kind, numbers=True)
 
     def open(self) -> InterpreterWorker:
         """A worker for the thread that calls this."""

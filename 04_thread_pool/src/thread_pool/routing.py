@@ -22,7 +22,7 @@ from .choosing import (
 from .engine import Batch, Engine, InlineEngine
 from .futures import here
 from .results import NEVER
-from .travel import only_plain
+from .travel import Calls, numbers_packed, only_plain
 
 _PLAIN = frozenset((int, float, complex, bool, str, bytes, bytearray, type(None), range))
 _MOST_FALLBACKS = 100
@@ -155,9 +155,18 @@ class Router:
         engine.enqueue([batch])
         self.last = (backend.name, reason)
 
+    def taken(self, items):
+        """The items as they are now: many numbers packed, if they go to sub-interpreters, for that takes no longer than a copy."""
+        if len(items) > PROBED and self.requested in ("auto", "interpreters") and self.inline() is None:
+            packed = numbers_packed(items)
+            if packed is not None:
+                return packed
+        return list(items)
+
     def map(self, consumer, fn, items, starred, chunksize) -> None:
         """Queues all of the items."""
-        constant = not starred and only_plain(items)
+        numbers = items if type(items) is Calls else None
+        constant = numbers is not None or (not starred and only_plain(items))
         plain = constant or (not starred and _PLAIN.issuperset(map(type, items)))
         if plain or self.inline() is not None:  # noqa: SIM108
             calls = []
@@ -168,6 +177,8 @@ class Router:
         code = code_of(fn)
         run = consumer.run
         run.learn = lambda seconds, count: costs.learn(code, seconds, count)
+        if numbers is not None and not getattr(engine and engine.backend, "takes_numbers", False):
+            numbers, items = None, numbers.unpacked()
         if engine is None:
             return self.at_once(consumer, fn, items, starred, chunksize, reason)
         backend = engine.backend
@@ -175,9 +186,13 @@ class Router:
 
         def batches(first, cost):
             for size in chunk_sizes(len(items) - first, engine.workers, chunksize, cost):
-                piece = items[first : first + size]
-                calls = partial(pack, backend, piece, first, starred)  # what nobody can change is packed by the worker's thread
-                yield Batch(run, first, size, function, calls if constant else calls(), origin_of(fn, backend))
+                if numbers is not None:
+                    calls = numbers[first : first + size]
+                else:
+                    calls = partial(pack, backend, items[first : first + size], first, starred)
+                    if not constant:  # what nobody can change is packed by the worker's thread
+                        calls = calls()
+                yield Batch(run, first, size, function, calls, origin_of(fn, backend))
                 first += size
 
         def send(first):

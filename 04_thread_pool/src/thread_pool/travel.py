@@ -22,8 +22,9 @@ from itertools import chain
 
 try:
     from ._core import only_plain_items as _native_plain
+    from ._core import pack_numbers, unpack_numbers
 except ImportError:
-    _native_plain = None  # type: ignore[assignment]
+    _native_plain = pack_numbers = None  # type: ignore[assignment]
 
 TYPE_CHECKING = False  # typing takes longer to import than the rest
 if TYPE_CHECKING:
@@ -110,10 +111,19 @@ class Calls:
     def __init__(self, kind: int, count: int, data: bytes, buffers: tuple[Any, ...]) -> None:
         self.kind, self.count, self.data, self.buffers = kind, count, data, buffers
 
+    def __len__(self) -> int:
+        return self.count
+
+    def unpacked(self) -> list[Any]:
+        """The numbers that were packed."""
+        return unpack_numbers(self.kind, self.data)
+
     def __getitem__(self, part: slice) -> Calls:
         """Some of them, as they were when they were packed."""
-        every = marshal.loads(self.data)
         begin, end, _ = part.indices(self.count)
+        if self.kind in (worker.INTS, worker.FLOATS):
+            return Calls(self.kind, end - begin, self.data[8 * begin : 8 * end], ())
+        every = marshal.loads(self.data)
         first = last = 0
         if self.kind == PICKLED:
             first, last = (sum(own for _, own in every[:each]) for each in (begin, end))
@@ -242,7 +252,9 @@ def _stateless(value: Any, seen: set[int]) -> bool:
     return False
 
 
-def pack_calls(calls: Sequence[Any], first: int = 0, kind: str = "calls", least: int | None = None) -> Calls:
+def pack_calls(
+    calls: Sequence[Any], first: int = 0, kind: str = "calls", least: int | None = None, numbers: bool = False
+) -> Calls:
     """
     Calls as they are now: what the caller changes later is not seen.
 
@@ -255,12 +267,17 @@ def pack_calls(calls: Sequence[Any], first: int = 0, kind: str = "calls", least:
         The index of the first one, for messages.
     least : int, optional
         How many bytes a buffer other than a memoryview must have to stay out of the pickle; None: none does.
+    numbers : bool
+        A list of numbers of one type is packed as eight bytes each; for workers that take them as they are.
 
     Raises
     ------
     TypeError
         An argument cannot travel; `position` is the offset of its call.
     """
+    packed = numbers_packed(calls) if numbers and kind == "items" else None
+    if packed is not None:
+        return packed
     if kind == "calls" and not any(kwargs for _, kwargs in calls):
         calls, kind = [args for args, _ in calls], "args"
     if kind == "items":
@@ -277,7 +294,7 @@ def pack_calls(calls: Sequence[Any], first: int = 0, kind: str = "calls", least:
         pairs = [(tuple(each), None) for each in calls]
     else:
         pairs = [(tuple(args), kwargs or None) for args, kwargs in calls]
-    packed: list[tuple[bytes | None, int]] = []
+    lines: list[tuple[bytes | None, int]] = []
     buffers: list[memoryview] = []
     plainly = least is None
     for position, pair in enumerate(pairs):
@@ -299,9 +316,15 @@ def pack_calls(calls: Sequence[Any], first: int = 0, kind: str = "calls", least:
                 raise refused from error
         if len(data) > worker.MOST:
             own, data = [data, *own], None
-        packed.append((data, len(own)))
+        lines.append((data, len(own)))
         buffers += map(memoryview, own)
-    return Calls(PICKLED, len(pairs), marshal.dumps(packed), tuple(buffers))
+    return Calls(PICKLED, len(pairs), marshal.dumps(lines), tuple(buffers))
+
+
+def numbers_packed(items: Sequence[Any]) -> Calls | None:
+    """The calls with numbers of one type as their only arguments, for workers that take them as they are; else None."""
+    packed = pack_numbers(items) if pack_numbers is not None else None
+    return None if packed is None else Calls(packed[0], len(items), packed[1], ())
 
 
 def only_plain(items: Sequence[Any]) -> bool:
@@ -347,6 +370,8 @@ def unpack_results(reply: tuple[Any, ...]) -> tuple[list[Any], dict[int, BaseExc
         module = str(data, "utf-8")
         raise Refused(cure(module), name=module)
     failures = {each[0]: _unpack_error(*each[1:]) for each in marshal.loads(errors)} if errors is not None else {}
+    if kind in (worker.INTS, worker.FLOATS):
+        return unpack_numbers(kind, data), failures
     values = marshal.loads(data)
     if kind == PICKLED:
         taken = 0

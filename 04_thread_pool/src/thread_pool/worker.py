@@ -14,6 +14,7 @@ The transports (interpreters.py, processes.py) move one tuple there and one back
                   ARGS: of a list of tuples of positional arguments
                   PICKLED: of a list of (pickle of (args, kwargs or None), how many of the buffers are its own);
                   None for a pickle: it is the first of these
+                  INTS, FLOATS: data is int64 or float64 in the machine's order, each the only argument of a call
         count     how many calls
         data      bytes-like
         buffers   tuple of C-contiguous memoryviews, those of the first call first
@@ -21,7 +22,8 @@ The transports (interpreters.py, processes.py) move one tuple there and one back
     reply = (status, kind, data, errors, buffers)
         status    DONE; MISSING: the function was dropped here, send the request again with its bytes; nothing was begun;
                   REFUSED: a module refuses sub-interpreters, nothing was begun, data is its name in UTF-8
-        kind      ITEMS: data is the marshal of the list of values; PICKLED: of a list of (pickle, number of buffers)
+        kind      ITEMS: data is the marshal of the list of values; PICKLED: of a list of (pickle, number of buffers);
+                  INTS, FLOATS: data is the values, where no call failed
         data      bytes-like; the list ends at the failed call under STOP, and early when the batch was told to stop;
                   None stands for a failed call
         errors    bytes-like: the marshal of a list of (index of the call in this batch, pickle of the exception or None,
@@ -29,17 +31,16 @@ The transports (interpreters.py, processes.py) move one tuple there and one back
         buffers   tuple of C-contiguous memoryviews
 
 Before the first request the transport calls ``start(told)``: `told` is a function without arguments that gives the highest
-task number that was told to stop. It may add two functions in C that do what `_only_plain` and `_run_items` do, and
+task number that was told to stop. It may add functions in C that do what `_only_plain`, `_pack_numbers` and `_unpack` do, and
 ``note(done, size)``, which hears how many calls have ended, and that one of the next `size` is under way.
 """
 
 import marshal
 import sys
 from _thread import RLock
-from itertools import islice
 from time import perf_counter
 
-ITEMS, ARGS, PICKLED = 0, 1, 2
+ITEMS, ARGS, PICKLED, INTS, FLOATS = 0, 1, 2, 3, 4
 DONE, MISSING, REFUSED = 0, 1, 2
 COPY_EACH, STOP = 1, 2
 PLAIN = frozenset((int, float, bool, str, bytes, type(None)))  # what marshal copies exactly; a subclass is pickled
@@ -70,9 +71,10 @@ class Unloadable(Exception):
     """In place of arguments that could not be made here: args[0] says why."""
 
 
-def start(told, only_plain=None, run_items=None, note=lambda done, size: None):
-    global _told, _only_plain, _run_items, _note
-    _told, _only_plain, _run_items, _note = told, only_plain or _only_plain, run_items or _run_items, note
+def start(told, only_plain=None, pack=None, unpack=None, note=lambda done, size: None):
+    global _told, _only_plain, _pack_numbers, _unpack, _note
+    _told, _note, _only_plain = told, note, only_plain or _only_plain
+    _pack_numbers, _unpack = pack or _pack_numbers, unpack or _unpack
 
 
 def _only_plain(items):
@@ -89,7 +91,7 @@ def serve(request):
         _keep(key, function)
     elif key not in _functions:
         return MISSING, ITEMS, b"", None, ()
-    values, errors = [], []
+    values, errors, packed = [], [], None
     now, loading = Current(task), True
     try:
         try:
@@ -106,14 +108,14 @@ def serve(request):
                     if type(each) is Unloadable and _refusal(each.args[0]):
                         return REFUSED, ITEMS, _refusal(each.args[0]).encode(), None, ()
             else:
-                calls = marshal.loads(data)
+                calls = data if kind in _codes else marshal.loads(data)
             if flags & COPY_EACH:
                 loaded = _Each(key, flags, loaded)
             loading = False
-            _run(_ways[kind](loaded), calls, count, task, flags & STOP, values, errors)
+            packed = _run(_ways[kind](loaded), kind, calls, count, task, flags & STOP, values, errors)
             del loaded, calls
         _note(0, len(values))  # whichever of the results
-        kind, data, out = _pack(values, errors, flags & STOP)
+        kind, data, out = (*packed, ()) if packed else _pack(values, errors, flags & STOP)
         errors.sort()
         return DONE, kind, data, marshal.dumps(errors) if errors else None, out
     finally:
@@ -121,28 +123,54 @@ def serve(request):
         _flush()
 
 
-def _run(call, calls, count, task, stop, values, errors):
-    while len(values) < count and not (values and _told() >= task):
-        try:
-            _run_items(call, calls, values, task)
-        except BaseException as error:
-            errors.append(beside("outcomes").failure(len(values), error))
-            values.append(None)
-            if stop:
-                return
+def _run(call, kind, calls, count, task, stop, values, errors):
+    """
+    Appends the values of the calls; asks every millisecond or so whether it is told to stop.
 
-
-def _run_items(call, calls, values, task):
-    """Appends the values of the calls from the len(values)th on; asks every millisecond or so whether it is told to stop."""
-    append = values.append
-    iterator = islice(calls, len(values), None)
-    size = 1
-    while len(values) < len(calls) and not (values and _told() >= task):
+    By pieces: their objects are still in the cache when they are used. While all values are numbers of one kind they are
+    kept as those, and then (kind, data) is returned.
+    """
+    numbers, of, done, size = bytearray(), None, 0, 1
+    while done < count and not (done and _told() >= task):
         begun = perf_counter()
-        _note(len(values), size)
-        for each in islice(iterator, size):
-            append(call(each))
+        _note(done, size)
+        failed = False
+        got = []
+        append = got.append
+        try:
+            for each in _unpack(kind, calls, done, size) if kind in _codes else calls[done : done + size]:
+                append(call(each))
+        except BaseException as error:
+            failed = True
+            errors.append(beside("outcomes").failure(done + len(got), error))
+            append(None)
+        if not got:  # a request that is none: fewer calls than it says
+            break
+        done += len(got)
+        if numbers is not None:
+            packed = None if failed else _pack_numbers(got)
+            if packed and (of is None or of == packed[0]):
+                of = packed[0]
+                numbers += packed[1]
+            else:
+                if of is not None:
+                    values += _unpack(of, numbers, 0, done)
+                numbers = None
+        if numbers is None:
+            values += got
+        if failed and stop:
+            break
         size = size * 2 if perf_counter() - begun < 0.0005 else max(1, size // 4)
+    return numbers and (of, bytes(numbers))
+
+
+def _pack_numbers(values):
+    """(kind, data), or None."""
+
+
+def _unpack(kind, data, first, count):
+    """A piece of the list that INTS and FLOATS hold."""
+    return memoryview(data).cast("B").cast(_codes[kind])[first : first + count].tolist()
 
 
 def _with_pickled(function):
@@ -155,7 +183,9 @@ def _with_pickled(function):
     return call
 
 
-_ways = (lambda function: function, lambda function: lambda args: function(*args), _with_pickled)
+_codes = {INTS: "q", FLOATS: "d"}
+_ways = [lambda function: function, lambda function: lambda args: function(*args), _with_pickled]
+_ways += _ways[:1] * len(_codes)
 
 
 class _Each:
