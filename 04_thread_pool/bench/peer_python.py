@@ -406,7 +406,17 @@ def gains(bench, quick):
                 "met" if share >= 0.9 else "**MISSED**",
             ]
         )
-    columns = ["function", "plain calls", "@boost", "gain", "two Pythons, half each", "C++, two threads", "share of it", "at least", ""]
+    columns = [
+        "function",
+        "plain calls",
+        "@boost",
+        "gain",
+        "two Pythons, half each",
+        "C++, two threads",
+        "share of it",
+        "at least",
+        "",
+    ]
     return {"columns": columns, "rows": lines}
 
 
