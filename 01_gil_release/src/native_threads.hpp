@@ -88,15 +88,17 @@ inline py::list call_from_workers(const py::function& function, std::int64_t cal
     PyInterpreterState* interpreter = PyInterpreterState_Get();
 
     const auto call = [&](std::int64_t i) {
+        std::exception_ptr error;  // one that is not kept ends unlocked, outside `catch`: its end may run Python code
         try {
             results[static_cast<py::size_t>(i)] = call_in_native_thread(function, py::int_(i));
+            return;
         } catch (...) {
-            std::exception_ptr error = std::current_exception();
-            const std::scoped_lock lock(mutex);
-            if (i > first_failed) return;
-            first_failed = i;
-            failure.swap(error);  // a later call's error ends below, unlocked: destroying it may run Python code
+            error = std::current_exception();
         }
+        const std::scoped_lock lock(mutex);
+        if (i > first_failed) return;
+        first_failed = i;
+        failure.swap(error);
     };
     const auto member = [&](int, const std::stop_token& token) {
         interpreter_thread python(interpreter);

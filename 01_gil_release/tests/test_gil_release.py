@@ -412,6 +412,35 @@ def test_a_call_while_the_interpreter_shuts_down(call):
     assert child.returncode == 0 and child.stdout in ("answer True\n", "RuntimeError True\n"), child.stdout + child.stderr
 
 
+def test_exit_while_an_error_that_nobody_takes_is_destroyed():
+    """A callback's second error is dropped; its end runs Python code that lets go of the GIL while Python leaves."""
+    child = run_child("""
+        import sys, threading, time, gil_release
+        inside, failed = threading.Event(), threading.Event()
+        class Payload:
+            def __del__(self):
+                while True:
+                    inside.set()
+                    gil_release.compute_primes_releasing(20_000)
+        def function(i):
+            if i == 1:
+                failed.set()
+                raise ValueError(Payload())
+            failed.wait()
+            time.sleep(0.2)
+            raise ValueError(i)
+        class Slow:
+            def __del__(self, sleep=time.sleep, write=sys.stdout.write):
+                sleep(0.3)
+                write("left")
+        threading.Thread(target=lambda: gil_release.call_from_workers(function, 2, 2), daemon=True).start()
+        inside.wait()
+        time.sleep(0.1)
+        sys.keep = Slow()
+    """)
+    assert (child.returncode, child.stdout) == (0, "left"), child.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork on Windows")
 def test_fork_during_a_call():
     child = run_child("""

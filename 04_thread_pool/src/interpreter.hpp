@@ -54,15 +54,18 @@ public:
         py::detail::get_internals_pp_manager().unref();
         py::detail::get_local_internals_pp_manager().unref();
         create();
+        std::exception_ptr error;
         try {
             state_ = std::make_unique<py::subinterpreter_thread_state>(interpreter_);
             const std::string text = code;
             const std::string wrong = inside([&] { start(text); });
             if (!wrong.empty()) throw std::runtime_error(wrong);
         } catch (...) {
-            end();
-            throw;
+            error = std::current_exception();
         }
+        if (!error) return;
+        end();  // outside `catch`: see retake_gil()
+        std::rethrow_exception(std::move(error));
     }
     sub_interpreter(const sub_interpreter&) = delete;
     sub_interpreter& operator=(const sub_interpreter&) = delete;
@@ -159,13 +162,6 @@ public:
 private:
     /// Whether this thread may enter. A forked child has lost the thread, and CPython has taken the interpreter from it.
     bool mine() const { return owner_ == std::this_thread::get_id() && process_ == process_id() && !finalizing(); }
-    static bool finalizing() {
-#if PY_VERSION_HEX >= 0x030D0000
-        return Py_IsFinalizing() != 0;
-#else
-        return _Py_IsFinalizing() != 0;
-#endif
-    }
     static long process_id() {
 #ifdef _WIN32
         return 0;
@@ -180,7 +176,7 @@ private:
         static auto* const turn = new std::mutex;
         PyThreadState* const state = PyEval_SaveThread();
         const std::lock_guard lock(*turn);
-        PyEval_RestoreThread(state);
+        retake_gil(state);
 #endif
         interpreter_ = py::subinterpreter::create();
     }
@@ -273,18 +269,25 @@ namespace tenfold::boundary {
 inline void bind_interpreter(py::module_& m) {
     bind_in_main(m);
     m.def(
-        "only_plain_items", [](const py::object& items) { return only_plain_items(items.ptr()); }, py::arg("items"),
-        "Whether a list or tuple holds nothing but exact ints, floats, bools, strings, bytes and None.");
+        "only_plain_items",
+        [](const py::object& items) {
+            const py::scoped_critical_section guard(items);
+            return only_plain_items(items.ptr());
+        },
+        py::arg("items"), "Whether a list or tuple holds nothing but exact ints, floats, bools, strings, bytes and None.");
     const auto made = [](PyObject* object) {
         if (object == nullptr) throw py::error_already_set();
         return py::reinterpret_steal<py::object>(object);
     };
     m.def(
-        "pack_numbers", [made](const py::object& items) { return made(plain_numbers::pack(items.ptr())); }, py::arg("items"),
-        "(kind, bytes) of a list of exact ints that fit in 64 bits, or of exact floats; None of any other.");
+        "pack_numbers",
+        [made](const py::object& items) {
+            const py::scoped_critical_section guard(items);  // on a free-threaded build another thread may change the list
+            return made(plain_numbers::pack(items.ptr()));
+        },
+        py::arg("items"), "(kind, bytes) of a list of exact ints that fit in 64 bits, or of exact floats; None of any other.");
     m.def(
-        "unpack_numbers",
-        [made](long kind, const py::object& data) { return made(plain_numbers::unpack(kind, data.ptr(), 0, PY_SSIZE_T_MAX)); },
+        "unpack_numbers", [made](long kind, const py::object& data) { return made(plain_numbers::unpack(kind, data.ptr())); },
         py::arg("kind"), py::arg("data"), "The list again.");
     m.def("end_abandoned_interpreters", &sub_interpreter::end_abandoned, py::arg("patience") = 0.0,
           "Ends interpreters that their threads have not closed; how many remain, as threads of tasks run in them.");

@@ -152,6 +152,10 @@ def square(x):
     return x * x
 
 
+def same(x):
+    return x
+
+
 def odd_fails(x):
     if x % 2:
         raise KeyError(x)
@@ -377,6 +381,43 @@ def test_failures_among_numbers_stand_in_their_place(executor, first):
     same_values(list(itertools.islice(results, len(good))), list(map(by_remainder, good)))
     with pytest.raises(ValueError, match="1000|0"):
         next(results)
+
+
+@pytest.mark.parametrize("kind", ["threads", "serial"])
+def test_numbers_are_the_callers_objects_where_auto_copies_nothing(monkeypatch, kind):
+    monkeypatch.setattr(routing, "candidates", lambda: [(kind, "as if")])
+    numbers = [i + 0.5 for i in range(3000)]
+    with Executor(2) as executor:
+        assert all(map(operator.is_, executor.map(same, numbers), numbers))
+
+
+def quick_then_slow(path, x):
+    if x >= 2047:
+        time.sleep(0.005)
+        with open(path, "ab", buffering=0) as file:
+            file.write(b"x")
+    return x
+
+
+@pytest.mark.parametrize("kind", ["threads", "interpreters", "processes"])
+def test_no_further_call_of_a_chunk_begins_after_a_timeout(kind, tmp_path):
+    missing = kind != "threads" and is_here(kind)
+    if missing:
+        pytest.skip(missing)
+    path = tmp_path / "slow"
+    with Executor(1, kind) as executor:
+        with pytest.raises(results.OutOfTime):
+            list(executor.map(functools.partial(quick_then_slow, str(path)), range(4095), chunksize=4095, timeout=0.5))
+        assert executor.submit(square, 3).result(LIMIT) == 9
+    assert path.stat().st_size < 1500  # of 2048
+
+
+@pytest.mark.parametrize("way", ["map", "imap", "imap_unordered"])
+def test_results_that_are_closed_before_the_first_want_no_calls(way):
+    calls = []
+    with Executor(1, "threads") as executor:
+        getattr(executor, way)(lambda x: calls.append(x) or time.sleep(0.01), list(range(200)), chunksize=1).close()
+    assert len(calls) < 100
 
 
 def test_a_list_of_numbers_is_taken_as_it_is_when_map_is_called(executor):

@@ -284,7 +284,7 @@ Asks the threads to end; the steps that they are in are not counted. Does not wa
                     error = std::current_exception();
                 }
                 if (!error) return;
-                self.end();  // outside `catch`: it retakes the GIL, see released()
+                self.end();  // outside `catch`: see retake_gil()
                 std::rethrow_exception(std::move(error));
             },
             "type"_a, "value"_a, "traceback"_a,

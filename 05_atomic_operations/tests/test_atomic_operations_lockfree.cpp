@@ -25,7 +25,7 @@
 
 // Boost.Lockfree's nodes are plain memory: a slow pop may read one that another thread is filling again, finds its tag outdated
 // and throws away what it read. In the C++ model that is a data race, and ThreadSanitizer says so. Nothing of ours is hidden:
-// what the tests hand from thread to thread is checked all the same.
+// what the tests hand from thread to thread is checked all the same. By file: -g1 leaves the namespaces out of the names.
 extern "C" const char* __tsan_default_suppressions();
 extern "C" const char* __tsan_default_suppressions() { return "race:/boost/lockfree/\n"; }
 

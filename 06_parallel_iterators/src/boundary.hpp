@@ -705,6 +705,17 @@ inline bool finalizing() {
 #endif
 }
 
+/// PyEval_RestoreThread. Before 3.14 a finalizing interpreter ends the threads that ask for the GIL by unwinding them, and
+/// destructors would then free Python objects without it. So such a thread sleeps until the process is gone, as in 3.14. Not
+/// inside `catch`: there the unwinding would be a std::terminate().
+inline void retake_gil(PyThreadState* state) noexcept {
+    try {
+        PyEval_RestoreThread(state);
+    } catch (...) {
+        for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+    }
+}
+
 /// The GIL, released and retaken with nothing but the thread's own state: right in every sub-interpreter.
 class released_gil {
 public:
@@ -717,7 +728,7 @@ public:
         const auto now = clock::now();
         if (next_ == clock::time_point{}) next_ = now + interval;
         if (now < next_ || error_) return error_.has_value();
-        retake();
+        retake_gil(state_);
         bool again = false;
         try {
             if (PyErr_CheckSignals() != 0) throw py::error_already_set();
@@ -732,7 +743,7 @@ public:
 
     /// Retakes the GIL and raises what a signal handler raised.
     void finish() {
-        retake();
+        retake_gil(state_);
         if (error_) throw *std::exchange(error_, std::nullopt);
     }
 
@@ -748,16 +759,6 @@ private:
         return threading.attr("get_ident")().equal(threading.attr("main_thread")().attr("ident"));
     }
 
-    /// Before 3.14 a finalizing interpreter ends the threads that ask for the GIL by unwinding them, and destructors
-    /// would then free Python objects without it. So such a thread sleeps until the process is gone, as in 3.14.
-    void retake() noexcept {
-        try {
-            PyEval_RestoreThread(state_);
-        } catch (...) {
-            for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
-        }
-    }
-
     PyThreadState* state_;
     clock::time_point next_{};
     std::optional<py::error_already_set> error_;
@@ -771,7 +772,7 @@ auto released(F&& f) {
     const auto stop = [&gil] { return gil.interrupted(); };
     using result = std::invoke_result_t<F&, decltype(stop)>;
     static_assert(!std::is_base_of_v<py::handle, result>, "no Python object without the GIL");
-    // The GIL is retaken outside `catch`: inside, the unwinding that retake() expects would be a std::terminate().
+    // The exception is kept, as the GIL is not to be retaken inside `catch`.
     std::exception_ptr error;
     if constexpr (std::is_void_v<result>) {
         try {

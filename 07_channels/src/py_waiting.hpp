@@ -6,11 +6,13 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -83,12 +85,16 @@ bool wait_without_gil(const time_limit& limit, wait_times& times, Wait wait, Pas
     if (limit.none_left) return false;
     if (finalizing()) throw std::runtime_error("the interpreter is shutting down: there is no other thread left to wait for");
     const auto begin = channel_clock::now();
-    channel_status status;
+    channel_status status{};
+    std::exception_ptr error;
     try {
         status = released([&](auto stop) { return wait(limit.until, stop); });
     } catch (...) {
+        error = std::current_exception();
+    }
+    if (error) {  // outside `catch`: it may wake a task, in Python
         pass_on();
-        throw;
+        std::rethrow_exception(std::move(error));
     }
     times.count.add(1);
     times.nanoseconds.add(static_cast<std::uint64_t>(std::chrono::nanoseconds(channel_clock::now() - begin).count()));
@@ -167,22 +173,28 @@ private:
     /// False: there is no task to wake any more.
     static bool fire(shared& kept, std::uint64_t id) {
         if (finalizing()) return true;  // no task will run again, and this thread may not take the GIL any more
-        const py::gil_scoped_acquire gil;  // mostly it is held already
+        std::optional<py::gil_scoped_acquire> gil;  // mostly it is held already
+        try {
+            gil.emplace();
+        } catch (...) {  // Python is ending after all: see retake_gil()
+            for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+        }
         py::object callback;
         {
             const std::lock_guard guard(kept.lock);
             if (const auto found = kept.entries.find(id); found != kept.entries.end())
                 callback = std::move(found->second.callback);
         }
+        std::optional<py::error_already_set> error;
         try {
             if (callback) callback();
             return static_cast<bool>(callback);
-        } catch (py::error_already_set& error) {
-            if (error.matches(PyExc_KeyboardInterrupt))
-                PyErr_SetInterrupt();  // Ctrl-C, just then: raised as soon as we are out
-            else if (!error.matches(PyExc_RuntimeError)) error.discard_as_unraisable("waking a task that waits for a channel");
-            return false;  // its event loop is closed
+        } catch (const py::error_already_set& raised) {
+            error = raised;
         }
+        if (error->matches(PyExc_KeyboardInterrupt)) PyErr_SetInterrupt();  // Ctrl-C, just then: raised as soon as we are out
+        else if (!error->matches(PyExc_RuntimeError)) error->discard_as_unraisable("waking a task that waits for a channel");
+        return false;  // its event loop is closed
     }
 
     const std::shared_ptr<shared> kept_ = std::make_shared<shared>();

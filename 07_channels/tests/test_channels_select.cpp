@@ -23,7 +23,7 @@ using tenfold_testing::thread_counts;
 
 #ifdef TENFOLD_CHANNEL_TSAN
 // ConcurrentQueue orders the reuse of its blocks by fences, which ThreadSanitizer does not know; Boost.Lockfree builds nodes in memory
-// that a slower thread may still read (and then discard).
+// that a slower thread may still read (and then discard). By file: -g1 leaves the namespaces out of the names.
 extern "C" const char* __tsan_default_suppressions() { return "race:/concurrentqueue.h\nrace:/boost/lockfree/"; }
 #endif
 

@@ -88,8 +88,8 @@ inline tensor from_dlpack(py::handle source, const wanted& want) {
         capsule = source.attr("__dlpack__")(py::arg("max_version") = py::make_tuple(1, 1));
     } catch (const py::error_already_set& error) {
         if (!error.matches(PyExc_TypeError)) throw;
-        capsule = source.attr("__dlpack__")();  // an old producer does not know the word
     }
+    if (!capsule) capsule = source.attr("__dlpack__")();  // an old producer does not know the word
     if (PyCapsule_IsValid(capsule.ptr(), capsule_name<dl::DLManagedTensorVersioned>) != 0)
         return consume<dl::DLManagedTensorVersioned>(capsule, want);
     return consume<dl::DLManagedTensor>(capsule, want);

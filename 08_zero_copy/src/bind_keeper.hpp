@@ -8,9 +8,13 @@
 
 #include <memory>
 
+#include "boundary.hpp"
+
 namespace bind {
 
 namespace py = pybind11;
+using tenfold::boundary::finalizing;
+using tenfold::boundary::retake_gil;
 
 /// This thread's Python state while it is attached (holds the GIL, where there is one), else null.
 inline PyThreadState* attached_state() {
@@ -30,7 +34,7 @@ public:
     without_gil(const without_gil&) = delete;
     without_gil& operator=(const without_gil&) = delete;
     ~without_gil() {
-        if (attached_ != nullptr) PyEval_RestoreThread(attached_);
+        if (attached_ != nullptr) retake_gil(attached_);
     }
 
 private:
@@ -40,21 +44,17 @@ private:
 /// Runs f with the GIL of that interpreter; not at all when Python is ending: what is left then belongs to the system.
 template <class F>
 void with_gil_of([[maybe_unused]] PyInterpreterState* interpreter, F&& f) noexcept {
-#if PY_VERSION_HEX >= 0x030D0000
-    if (Py_IsInitialized() == 0 || Py_IsFinalizing() != 0) return;
-#else
-    if (Py_IsInitialized() == 0 || _Py_IsFinalizing() != 0) return;
-#endif
+    if (Py_IsInitialized() == 0 || finalizing()) return;
 #if PY_VERSION_HEX >= 0x030C0000
     PyThreadState* const attached = attached_state();
     if (attached != nullptr && PyThreadState_GetInterpreter(attached) == interpreter) return f();
     if (attached != nullptr) PyEval_SaveThread();
     PyThreadState* const own = PyThreadState_New(interpreter);  // PyGILState_Ensure would always choose the main interpreter
-    PyEval_RestoreThread(own);
+    retake_gil(own);
     f();
     PyThreadState_Clear(own);
     PyThreadState_DeleteCurrent();
-    if (attached != nullptr) PyEval_RestoreThread(attached);
+    if (attached != nullptr) retake_gil(attached);
 #else
     const PyGILState_STATE state = PyGILState_Ensure();
     f();

@@ -1416,3 +1416,50 @@ def test_errors_on_their_way_survive_a_destructor():
 
     with pytest.raises(KeyError, match="mine"):
         zc.View(Fails())
+
+
+@pytest.mark.parametrize("what", ["a consumer of streams that holds the GIL", "a producer of the old DLPack"])
+def test_exit_while_daemon_threads_are_inside(what):
+    child = run_child(f"""
+        import ctypes, sys, threading, time
+        import numpy as np
+        import zero_copy
+
+        class Stream(ctypes.Structure):
+            pass
+        function = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)  # which keeps the GIL
+        Stream._fields_ = [("schema", function), ("next", function), ("error", ctypes.c_void_p), ("release", ctypes.c_void_p)]
+        pointer = ctypes.pythonapi.PyCapsule_GetPointer
+        pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+        numbers = np.ones(3_000_000)
+
+        class Old:
+            def __dlpack_device__(self):
+                return (1, 0)
+            def __dlpack__(self):
+                while True:
+                    inside.set()
+                    zero_copy.sum_nocopy(numbers)
+
+        def read_streams():
+            while True:
+                capsule = zero_copy.Stream([np.ones(10)] * 3000).__arrow_c_stream__()
+                at = pointer(capsule, b"arrow_array_stream")
+                stream, into = Stream.from_address(at), ctypes.create_string_buffer(200)
+                for _ in range(3000):
+                    stream.next(at, ctypes.addressof(into))
+                    inside.set()
+
+        class Slow:
+            def __del__(self, sleep=time.sleep, write=sys.stdout.write):
+                sleep(0.3)  # finalization goes on, and the thread asks for the GIL meanwhile
+                write("left")
+
+        inside = threading.Event()
+        run = read_streams if "streams" in {what!r} else lambda: zero_copy.sum_nocopy(Old())
+        threading.Thread(target=run, daemon=True).start()
+        inside.wait()
+        time.sleep(0.1)
+        sys.keep = Slow()
+    """)
+    assert (child.returncode, child.stdout) == (0, "left"), child.stderr

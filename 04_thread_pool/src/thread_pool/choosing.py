@@ -18,7 +18,7 @@ TINY = 200e-6
 PROBED = 2000
 """Longer inputs are never tried on the calling thread."""
 WORTHWHILE = 1.5e-3
-"""A chunk lasts as long, if the cost of a call is known: the way to a worker and back costs a tenth of a millisecond."""
+"""A chunk lasts at least as long, if the cost of a call is known: the way to a worker and back costs a tenth of a millisecond."""
 SMOOTH = 20e-3
 """A chunk does not last longer, if the cost of a call is known: so results, progress and errors come steadily."""
 

@@ -112,8 +112,7 @@ class Executor(concurrent.futures.Executor):
             asks for results.
         """
         if len(iterables) == 1:
-            (given,) = iterables
-            items, starred = self._ready(fn).taken(given if type(given) is list else list(given)), False
+            items, starred = self._ready(fn).taken(iterables[0]), False
         else:
             items, starred = list(zip(*iterables)), True
         return self._whole(fn, items, starred, timeout, chunksize, on_error, progress)

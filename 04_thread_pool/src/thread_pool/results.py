@@ -204,7 +204,12 @@ class Consumer:
         """The results in input order."""
         lists = self.lists()
         results = Results.from_iterable(lists)
-        results.close = lists.close
+
+        def close():
+            lists.close()
+            self.close()  # a generator that has not begun has nothing to end
+
+        results.close = close
         return results
 
     def lists(self):

@@ -31,7 +31,7 @@ The transports (interpreters.py, processes.py) move one tuple there and one back
         buffers   tuple of C-contiguous memoryviews
 
 Before the first request the transport calls ``start(told)``: `told` is a function without arguments that gives the highest
-task number that was told to stop. It may add functions in C that do what `_only_plain`, `_pack_numbers` and `_unpack` do, and
+task number that was told to stop. It may add functions in C that do what `_only_plain`, `_pack_numbers` and `_items` do, and
 ``note(done, size)``, which hears how many calls have ended, and that one of the next `size` is under way.
 """
 
@@ -71,10 +71,10 @@ class Unloadable(Exception):
     """In place of arguments that could not be made here: args[0] says why."""
 
 
-def start(told, only_plain=None, pack=None, unpack=None, note=lambda done, size: None):
-    global _told, _only_plain, _pack_numbers, _unpack, _note
+def start(told, only_plain=None, pack=None, items=None, note=lambda done, size: None):
+    global _told, _only_plain, _pack_numbers, _items, _note
     _told, _note, _only_plain = told, note, only_plain or _only_plain
-    _pack_numbers, _unpack = pack or _pack_numbers, unpack or _unpack
+    _pack_numbers, _items = pack or _pack_numbers, items or _items
 
 
 def _only_plain(items):
@@ -125,10 +125,10 @@ def serve(request):
 
 def _run(call, kind, calls, count, task, stop, values, errors):
     """
-    Appends the values of the calls; asks every millisecond or so whether it is told to stop.
+    Appends the values of the calls; before each but the first it asks whether it is told to stop.
 
-    By pieces: their objects are still in the cache when they are used. While all values are numbers of one kind they are
-    kept as those, and then (kind, data) is returned.
+    By pieces of half a millisecond: their objects are still in the cache when they are used. While all values are numbers of
+    one kind they are kept as those, and then (kind, data) is returned.
     """
     numbers, of, done, size = bytearray(), None, 0, 1
     while done < count and not (done and _told() >= task):
@@ -138,13 +138,13 @@ def _run(call, kind, calls, count, task, stop, values, errors):
         got = []
         append = got.append
         try:
-            for each in _unpack(kind, calls, done, size) if kind in _codes else calls[done : done + size]:
+            for each in _items(kind, calls, done, size, task):
                 append(call(each))
         except BaseException as error:
             failed = True
             errors.append(beside("outcomes").failure(done + len(got), error))
             append(None)
-        if not got:  # a request that is none: fewer calls than it says
+        if not got:  # told just now; or a request that is none, with fewer calls than it says
             break
         done += len(got)
         if numbers is not None:
@@ -154,7 +154,7 @@ def _run(call, kind, calls, count, task, stop, values, errors):
                 numbers += packed[1]
             else:
                 if of is not None:
-                    values += _unpack(of, numbers, 0, done)
+                    values += memoryview(numbers).cast(_codes[of]).tolist()
                 numbers = None
         if numbers is None:
             values += got
@@ -168,9 +168,14 @@ def _pack_numbers(values):
     """(kind, data), or None."""
 
 
-def _unpack(kind, data, first, count):
-    """A piece of the list that INTS and FLOATS hold."""
-    return memoryview(data).cast("B").cast(_codes[kind])[first : first + count].tolist()
+def _items(kind, calls, first, count, task):
+    """Some of the arguments, out of a list or of the data of INTS and FLOATS, until the batch is told to stop."""
+    if kind in _codes:
+        calls = memoryview(calls).cast("B").cast(_codes[kind])
+    for i in range(first, min(first + count, len(calls))):
+        if i and _told() >= task:
+            return
+        yield calls[i]
 
 
 def _with_pickled(function):
