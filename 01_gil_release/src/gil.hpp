@@ -63,11 +63,24 @@ inline bool finalizing() {
 #endif
 }
 
-/// Signals are Python's to handle, in its main thread only. (While it shuts down nothing can be imported any more.)
+/// Signals are Python's to handle, in its main thread only. (While it shuts down nothing can be imported any more.) This runs
+/// Python code: the GIL may pass to a thread that ends Python, and this one be unwound, so only plain pointers are on the way.
 inline bool in_main_thread() {
     if (finalizing()) return false;
-    const py::object threading = py::module_::import("threading");
-    return threading.attr("get_ident")().equal(threading.attr("main_thread")().attr("ident"));
+    PyObject *threading = nullptr, *main = nullptr, *ident = nullptr;
+    try {
+        threading = PyImport_ImportModule("threading");
+        main = threading == nullptr ? nullptr : PyObject_CallMethod(threading, "main_thread", nullptr);
+        ident = main == nullptr ? nullptr : PyObject_GetAttrString(main, "ident");
+    } catch (...) {
+        sleep_until_the_process_ends();
+    }
+    const bool same = ident != nullptr && PyLong_AsUnsignedLong(ident) == PyThread_get_thread_ident();
+    Py_XDECREF(ident);
+    Py_XDECREF(main);
+    Py_XDECREF(threading);
+    if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+    return same;
 }
 
 /// Runs `work(stop)` without the GIL. Outside the main thread looking for signals would cost a GIL round trip for

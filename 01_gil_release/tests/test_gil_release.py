@@ -369,6 +369,21 @@ def test_exit_during_a_call_in_a_daemon_thread(call):
     assert (child.returncode, child.stdout) == (0, "leaving\n"), child.stderr
 
 
+def test_exit_while_a_daemon_thread_asks_whether_it_is_the_main_one():
+    """Its look for signals runs Python code, in which the GIL may go to the thread that ends Python."""
+
+    def leave(i):
+        return run_child(f"""
+            import threading, time, gil_release
+            threading.Thread(target=gil_release.compute_primes_blocking, args=(2**62,), daemon=True).start()
+            time.sleep(0.1 + 0.01 * {i})
+            print("leaving", flush=True)
+        """)
+
+    children = [child for _ in range(3) for child in run_threads(8, leave)]
+    assert [(child.returncode, child.stdout) for child in children] == [(0, "leaving\n")] * 24
+
+
 @pytest.mark.parametrize("call", ["compute_primes_releasing(5000)", "compute_primes_blocking(5000)", "sleep_releasing(0.001)"])
 def test_exit_while_daemon_threads_come_and_go(call):
     for _ in range(3):

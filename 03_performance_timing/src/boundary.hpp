@@ -705,6 +705,10 @@ inline bool finalizing() {
 #endif
 }
 
+[[noreturn]] inline void sleep_until_the_process_ends() noexcept {
+    for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+
 /// PyEval_RestoreThread. Before 3.14 a finalizing interpreter ends the threads that ask for the GIL by unwinding them, and
 /// destructors would then free Python objects without it. So such a thread sleeps until the process is gone, as in 3.14. Not
 /// inside `catch`: there the unwinding would be a std::terminate().
@@ -712,7 +716,7 @@ inline void retake_gil(PyThreadState* state) noexcept {
     try {
         PyEval_RestoreThread(state);
     } catch (...) {
-        for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+        sleep_until_the_process_ends();
     }
 }
 
@@ -735,6 +739,10 @@ public:
             again = in_main_thread();
         } catch (const py::error_already_set& error) {
             error_ = error;
+        } catch (const std::exception&) {
+            throw;
+        } catch (...) {  // the thread is being ended, see retake_gil()
+            sleep_until_the_process_ends();
         }
         state_ = PyEval_SaveThread();
         next_ = again ? clock::now() + interval : clock::time_point::max();
@@ -752,11 +760,23 @@ private:
     static constexpr std::chrono::milliseconds interval{50};
 
     /// Python handles signals there only: elsewhere another look would cost a GIL round trip for nothing. This runs Python
-    /// code, so a signal handler may raise in it too.
+    /// code, so a signal handler may raise in it too, or the GIL pass to a thread that ends Python: plain pointers only.
     static bool in_main_thread() {
         if (finalizing()) return false;  // nothing can be imported any more
-        const py::object threading = py::module_::import("threading");
-        return threading.attr("get_ident")().equal(threading.attr("main_thread")().attr("ident"));
+        PyObject *threading = nullptr, *main = nullptr, *ident = nullptr;
+        try {
+            threading = PyImport_ImportModule("threading");
+            main = threading == nullptr ? nullptr : PyObject_CallMethod(threading, "main_thread", nullptr);
+            ident = main == nullptr ? nullptr : PyObject_GetAttrString(main, "ident");
+        } catch (...) {
+            sleep_until_the_process_ends();
+        }
+        const bool same = ident != nullptr && PyLong_AsUnsignedLong(ident) == PyThread_get_thread_ident();
+        Py_XDECREF(ident);
+        Py_XDECREF(main);
+        Py_XDECREF(threading);
+        if (PyErr_Occurred() != nullptr) throw py::error_already_set();
+        return same;
     }
 
     PyThreadState* state_;

@@ -12,7 +12,6 @@
 #include <mutex>
 #include <optional>
 #include <stdexcept>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -177,7 +176,7 @@ private:
         try {
             gil.emplace();
         } catch (...) {  // Python is ending after all: see retake_gil()
-            for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+            sleep_until_the_process_ends();
         }
         py::object callback;
         {
