@@ -175,6 +175,8 @@ private:
         std::optional<py::gil_scoped_acquire> gil;  // mostly it is held already
         try {
             gil.emplace();
+        } catch (const std::exception&) {
+            throw;
         } catch (...) {  // Python is ending after all: see retake_gil()
             sleep_until_the_process_ends();
         }

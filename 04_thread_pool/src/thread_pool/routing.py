@@ -157,14 +157,15 @@ class Router:
 
     def taken(self, items):
         """The items as they are now; many numbers packed, if they go to sub-interpreters: that takes no longer than a copy."""
-        given, items = items, items if type(items) is list else list(items)
+        ours = type(items) is not list
+        if ours:
+            items = list(items)
         name = candidates()[0][0] if self.requested == "auto" else self.requested
-        packed = None
         if len(items) > PROBED and name == "interpreters" and self.inline() is None:
             packed = numbers_packed(items)
-        if packed is not None:
-            return packed
-        return list(items) if items is given else items
+            if packed is not None:
+                return packed
+        return items if ours else list(items)
 
     def map(self, consumer, fn, items, starred, chunksize) -> None:
         """Queues all of the items."""
