@@ -18,16 +18,15 @@
 #include <utility>
 #include <vector>
 
-#if defined(__unix__)
-#include <sys/wait.h>
-#include <unistd.h>
-#endif
-
 #include <tenfold/filter.hpp>
 #include <tenfold/map.hpp>
 #include <tenfold/parallel.hpp>
 #include <tenfold/reduce.hpp>
 #include <tenfold/sort.hpp>
+
+#include "tenfold_testing.hpp"
+
+using tenfold_testing::run_child;
 
 namespace {
 
@@ -504,23 +503,6 @@ TEST_CASE("everything that takes long stops", "[parallel_basic]") {
 }
 
 #if defined(__unix__) && defined(_OPENMP)
-namespace {
-
-// Runs `child` in a forked process: its exit code, or -1 if it had to be killed by the alarm.
-template <class Child>
-int exit_code_of_child(Child child) {
-    const pid_t pid = ::fork();
-    if (pid == 0) {
-        ::alarm(20);
-        ::_exit(child());
-    }
-    int status = 0;
-    ::waitpid(pid, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-}  // namespace
-
 // Not under ThreadSanitizer: LLVM 14's Archer itself does not survive a region in a forked child.
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
@@ -533,13 +515,13 @@ TEST_CASE("after a region, a forked child gets the answer", "[parallel_basic]") 
     const double expected = tenfold::parallel_sum(values, 2);  // the region in the parent
 
     for (const int threads : {1, 2, 4, 7})
-        CHECK(exit_code_of_child([&] {
+        CHECK(run_child(20, [&] {
                   for (int i = 0; i < 5; ++i)
                       if (bits(tenfold::parallel_sum(values, threads)) != bits(expected)) return 4;
                   return 3;
               }) == 3);
     // `stop` is asked by the thread that called, whoever opens the region.
-    CHECK(exit_code_of_child([&] {
+    CHECK(run_child(20, [&] {
               const auto caller = std::this_thread::get_id();
               bool elsewhere = false;
               try {
@@ -561,7 +543,7 @@ TEST_CASE("a child forked by a thread that never opened a region may open one", 
     const double expected = sum_by_definition(values);
     int code = 0;
     std::jthread([&] {
-        code = exit_code_of_child([&] { return bits(tenfold::parallel_sum(values, 2)) == bits(expected) ? 3 : 4; });
+        code = run_child(20, [&] { return bits(tenfold::parallel_sum(values, 2)) == bits(expected) ? 3 : 4; });
     }).join();
     CHECK(code == 3);
 }

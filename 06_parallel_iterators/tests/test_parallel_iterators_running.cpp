@@ -3,10 +3,12 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <set>
 #include <stdexcept>
@@ -216,32 +218,36 @@ TEST_CASE("exceptions of every kind arrive; memory errors as they are", "[parall
 }
 
 TEST_CASE("a search stops early", "[parallel_iterators]") {
-    constexpr std::size_t n = 10'000'000;
+    constexpr std::size_t n = 10'000'000, here = 1000;
     for (const auto& executor : executors()) {
         INFO(executor.name());
         std::atomic<std::size_t> visited{0};
-        const auto at_least = [&](std::size_t limit) {
-            return [&visited, limit](std::size_t i) {
-                visited.fetch_add(1, std::memory_order_relaxed);
-                return i >= limit;
-            };
+        std::atomic<bool> reached{false};
+        // Whoever is ahead waits for the thread that has the match: the system may hold that one up for long.
+        const auto visit = [&](std::size_t i) {
+            visited.fetch_add(1, std::memory_order_relaxed);
+            if (i == here) reached = true;
+            while (i > here && !reached) std::this_thread::yield();
+            return i;
         };
-        CHECK((par(indices(n), executor) | find_first(at_least(1000))) == 1000);
-        CHECK(visited < n / 10);
-        visited = 0;
-        CHECK((par(indices(n), executor) | any(at_least(1000))));
-        CHECK(visited < n / 10);
-        visited = 0;
-        CHECK_FALSE((par(indices(n), executor) | none(at_least(1000))));
-        CHECK(visited < n / 10);
-        visited = 0;
-        CHECK_FALSE((par(indices(n), executor) | map(at_least(1000)) | all([](bool above) { return !above; })));
-        CHECK(visited < n / 10);
-        visited = 0;
-        CHECK_THROWS_AS(
-            par(indices(n), executor) | map(failing_from{1000}) | inspect([&](std::size_t) { ++visited; }) | count(),
-            par_error);
-        CHECK(visited < n / 10);
+        const auto match = [&](std::size_t i) { return visit(i) >= here; };
+        const auto stopped_early = [&](auto search) {
+            visited = 0;
+            reached = false;
+            search(par(indices(n), executor));
+            CHECK(visited > here);
+            CHECK(visited < n / 10);
+        };
+        stopped_early([&](auto items) { CHECK((items | find_first(match)) == here); });
+        stopped_early([&](auto items) { CHECK((items | any(match))); });
+        stopped_early([&](auto items) { CHECK_FALSE((items | none(match))); });
+        stopped_early([&](auto items) { CHECK_FALSE((items | map(match) | all([](bool above) { return !above; }))); });
+        // An error ends the work as a match does. One item fails, so that no other thread ends for a reason of its own.
+        const auto fails = [&](std::size_t i) {
+            if (visit(i) == here) throw std::domain_error("here");
+            return i;
+        };
+        stopped_early([&](auto items) { CHECK_THROWS_AS(items | map(fails) | count(), par_error); });
     }
 }
 
@@ -313,13 +319,17 @@ TEST_CASE("several threads take part, and a few costly items are shared out", "[
     for (const auto& executor : executors()) {
         if (executor.concurrency() < 2) continue;
         std::mutex mutex;
+        std::condition_variable another;
         std::set<std::thread::id> seen;
-        const auto note = [&](std::size_t) {
-            std::this_thread::sleep_for(std::chrono::milliseconds(5));
-            const std::lock_guard lock(mutex);
+        bool in_vain = false;
+        const auto meet = [&](std::size_t i) {
+            std::unique_lock lock(mutex);
             seen.insert(std::this_thread::get_id());
+            another.notify_all();
+            if (i == 0 || in_vain) return;  // item 0 is done alone: it tells the cost
+            in_vain = !another.wait_for(lock, std::chrono::seconds(10), [&] { return seen.size() >= 2; });
         };
-        par(indices(8), executor) | for_each(note);
+        par(indices(8), executor) | for_each(meet);
         INFO(executor.name());
         CHECK(seen.size() >= 2);
     }

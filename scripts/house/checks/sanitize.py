@@ -62,5 +62,7 @@ def sanitized(preset: str, lessons: list[Lesson]) -> str:
         reports = re.findall(
             r"^.*(?:WARNING: ThreadSanitizer|ERROR: AddressSanitizer|runtime error:|SUMMARY:).*$", done.stdout, re.MULTILINE
         )
-        raise Wrong("\n".join([*reports[:10], *done.stdout.splitlines()[-30:], "all of it: build/logs/check.log"]))
+        failures = re.findall(r"^ *\d+/\d+ Test .*\*\*\*[\s\S]*?(?=^ +Start |^\d+% tests)", done.stdout, re.MULTILINE)
+        told = [text for failure in failures[:3] for text in failure.splitlines()[:40]]
+        raise Wrong("\n".join([*reports[:10], *told, *done.stdout.splitlines()[-30:], "all of it: build/logs/check.log"]))
     return summary[-1]
