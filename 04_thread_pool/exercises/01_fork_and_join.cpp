@@ -1,7 +1,7 @@
 // Exercise 1. count_primes(n) cuts its range in halves until a piece is small, but one thread does all the pieces. Let the
-// pool's workers share them: replace the two recursive calls by worker.join(left, right). It takes two functions
-// (each with a parameter pool_worker& mine, the worker that runs it), returns a pair of their results, and `right` may run
-// on another worker meanwhile.
+// pool's workers share them: replace the two recursive calls by worker.join(left, right). It takes two functions, returns a
+// pair of their results, and `right` may run on another worker meanwhile. So each function has a parameter pool_worker& mine,
+// the worker that runs it, and goes on with that one: `worker` may be another thread's by then.
 #include <pybind11/pybind11.h>
 
 #include <cstdint>

@@ -89,7 +89,14 @@ Returns
 -------
 bool
     True: there will be no value, :meth:`result` raises ``CancelledError``. False: it had ended before.
-)");
+)")
+        .def("__repr__", [](const future& self) {
+            const char* const state = self.cancelled() ? "cancelled"
+                                      : self.done()    ? "done"
+                                      : self.running() ? "running"
+                                                       : "pending";
+            return std::string("<Future ") + state + ">";
+        });
 }
 
 inline void bind_pool(py::module_& m, const std::shared_ptr<pool_registry>& registry) {
@@ -272,6 +279,9 @@ Parameters
 cancel_futures : bool
     Cancel jobs that have not begun, and tell :meth:`fib`, :meth:`burn` and their jobs to end.
 )");
+    pool.def("__repr__", [](const python_pool& self) {
+        return "<ThreadPool size=" + std::to_string(self.size()) + (self.closed() ? " (shut down)>" : ">");
+    });
     pool.def("__enter__", [](python_pool& self) -> python_pool& {
         self.check_open();
         return self;

@@ -198,6 +198,7 @@ public:
     }
 
     int size() const noexcept { return size_; }
+    bool closed() const noexcept { return pool_->closed(); }
     void check_open() const { pool_->check_open(); }
 
     void square(std::span<const double> in, std::span<double> out) {

@@ -428,6 +428,17 @@ def test_a_class_that_forgets_init():
         Mine()
 
 
+def test_what_they_print():
+    with tp.ThreadPool(2) as pool:
+        done, endless = pool.submit_fib(20), pool.submit_fib(92)
+        assert repr(pool) == "<ThreadPool size=2>"
+        assert done.result() == 6765 and repr(done) == "<Future done>"
+        assert repr(endless) in ("<Future pending>", "<Future running>")
+        endless.cancel()
+        assert repr(endless) == "<Future cancelled>"
+    assert repr(pool) == "<ThreadPool size=2 (shut down)>"
+
+
 @pytest.mark.parametrize("kind", bound_classes(tp._core), ids=lambda kind: kind.__name__)
 def test_objects_that_were_never_made(kind):
     refuses_what_was_never_made(kind)

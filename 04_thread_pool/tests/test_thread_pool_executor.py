@@ -288,11 +288,11 @@ def test_bad_arguments(executor):
         executor.submit()
 
 
-@pytest.mark.parametrize("bad", [0, -1])
+@pytest.mark.parametrize("bad", [0, -1, 1025, 10**30])
 def test_bad_settings(bad):
-    with pytest.raises(ValueError, match="workers"):
+    with pytest.raises(ValueError, match=f"workers must be between 1 and 1024, not {bad}"):
         Executor(bad)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="workers must be an int or None, not float"):
         Executor(1.5)
     with pytest.raises(ValueError, match="backend"):
         Executor(1, "gpu")

@@ -1,4 +1,6 @@
 // The life of a pool: destruction while busy, shutdown, fork, no CPU when idle, no allocation per task.
+#undef NDEBUG  // what a debug build refuses is tested, too
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -80,6 +82,25 @@ double process_cpu_seconds() {
 void nap(int milliseconds) { std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds)); }
 
 }  // namespace
+
+TEST_CASE("a debug build refuses to join on another thread's worker") {
+    const auto nothing = [] {};
+    thread_pool pool(2);
+    pool.run([&](pool_worker& outer) {
+        std::string refused;
+        std::jthread([&] {  // where a stolen task is
+            try {
+                outer.join(nothing, nothing);
+            } catch (const std::logic_error& error) {
+                refused = error.what();
+            }
+        })
+            .join();
+        CHECK(refused.find("pool_worker& mine") != std::string::npos);
+        outer.join([&](pool_worker& mine) { mine.join(nothing, nothing); },
+                   [&](pool_worker& mine) { mine.join(nothing, nothing); });
+    });
+}
 
 TEST_CASE("destruction while busy runs everything that was accepted, children included") {
     for (const int threads : thread_counts)

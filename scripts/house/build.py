@@ -96,12 +96,15 @@ def everything(command: str, lessons: list[Lesson], groups: list[str], *, needs_
         put_on_path()
         if not needs_build:
             return
-        targets = ["lessons"]
-        if command == "learn":
-            targets = [f"{lesson.name}_core" for lesson in lessons]
-        else:
-            sources = "bench/bench_*.cpp" if command == "bench" else "tests/test_*.cpp"
-            targets += [path.stem for lesson in lessons for path in sorted(lesson.folder.glob(sources))]
-            targets += ["benches"] * (command == "bench")  # and the peers, of which CMake knows which can be built
-            targets += ["boundary_probe"] * has_boundary(lessons)
+        whole = len(lessons) == len(every())
+        if command == "test" or (command == "bench" and whole):
+            targets = ["lessons"]
+        else:  # the tables are made with lesson 03's timer
+            measuring = [each for each in every() if command == "bench" and each.name == "performance_timing"]
+            targets = list(dict.fromkeys(f"{lesson.name}_core" for lesson in [*lessons, *measuring]))
+        if command == "bench":
+            targets += ["benches"] if whole else [f"{lesson.name}_benches" for lesson in lessons]
+        elif command != "learn":
+            targets += [path.stem for lesson in lessons for path in sorted(lesson.folder.glob("tests/test_*.cpp"))]
+        targets += ["boundary_probe"] * (command != "learn" and has_boundary(lessons))
         make("default", targets, tests=command != "learn", benches=command == "bench")

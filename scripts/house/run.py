@@ -1,5 +1,6 @@
 """The entry point behind ./scripts/learn, test, bench and check. Standard library only, Python >= 3.9."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ COMMANDS = {"learn": learn.main, "test": test.main, "bench": bench.main, "check"
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # what runs below ends too: say.wait_or_stop
     try:
         return COMMANDS[sys.argv[1]](sys.argv[2:])
     except say.Failed as failure:

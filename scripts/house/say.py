@@ -50,7 +50,7 @@ def stop_group(child: subprocess.Popen, how: int) -> None:
 
 
 def wait_or_stop(child: subprocess.Popen, limit: float | None) -> bool:
-    """Waits for a child that leads its own process group; on the limit or Ctrl-C the whole group ends. True: in time."""
+    """Waits for a child that leads its own process group; on the limit, Ctrl-C or SIGTERM the whole group ends. True: in time."""
     try:
         child.wait(limit)
         return True
@@ -61,7 +61,7 @@ def wait_or_stop(child: subprocess.Popen, limit: float | None) -> bool:
         stop_group(child, signal.SIGKILL)
         child.wait()
         return False
-    except KeyboardInterrupt:
+    except BaseException:  # Ctrl-C, or run.py's SystemExit at SIGTERM
         stop_group(child, signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(5)

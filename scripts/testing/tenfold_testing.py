@@ -212,7 +212,16 @@ def compile_module(source: str | os.PathLike, folder: str | os.PathLike, *flags:
     command = [os.environ.get("CXX", "c++"), "-std=c++20", "-O1", "-shared", "-fPIC", "-pthread", *undefined]
     command += ["-fvisibility=hidden", *includes, f"-I{lesson / 'include'}", f"-I{lesson / 'src'}", *flags, str(source)]
     target = pathlib.Path(folder, name + sysconfig.get_config_var("EXT_SUFFIX"))
-    subprocess.run([*command, "-o", str(target)], check=True)
+    done = subprocess.run([*command, "-o", str(target)], stderr=subprocess.PIPE, text=True, errors="replace")
+    if done.returncode == 0:
+        sys.stderr.write(done.stderr)
+        return
+    first = next((i for i, line in enumerate(done.stderr.splitlines()) if "error" in line), 0)
+    why = "\n".join([f"{source.name} does not compile:", *done.stderr.splitlines()[first : first + 12]])
+    pytest = sys.modules.get("pytest")
+    if pytest:
+        pytest.fail(why, pytrace=False)
+    raise SystemExit(why)
 
 
 def show_mistake(call: str, *, expected: str, limit: float = 20.0, source: str | os.PathLike | None = None) -> None:

@@ -28,8 +28,6 @@ namespace tenfold {
 
 namespace pool_detail {
 
-inline thread_local constinit pool_worker* current_worker = nullptr;
-
 // fork() copies a pool's memory but not its threads. Counting forks lets every pool know in one load that it is a copy.
 inline std::atomic<unsigned> forks{0};
 inline unsigned count_forks() noexcept {

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -29,9 +30,12 @@
 
 namespace tenfold {
 
+class pool_worker;
+
 namespace pool_detail {
 struct pool_core;
-}
+inline thread_local constinit pool_worker* current_worker = nullptr;
+}  // namespace pool_detail
 
 class pool_worker {
 public:
@@ -44,8 +48,10 @@ public:
     int index() const noexcept { return index_; }
 
     // Fork-join: g becomes stealable, f runs now, then g runs here unless somebody has it. See thread_pool::join().
+    // Only for what runs on this worker: f and g join on the worker that they are given, for g may have been stolen.
     template <class F, class G>
     auto join(F&& f, G&& g) {
+        check_thread();
         pool_detail::join_job<std::remove_reference_t<G>> right(g);
         push(&right);
         auto left = [&] {
@@ -123,6 +129,16 @@ public:
 
 private:
     friend struct pool_detail::pool_core;
+
+    // A private stack has one owner: two threads on it are a data race. Costs what it saves, so not in a release build.
+    void check_thread() const {
+#ifndef NDEBUG
+        if (pool_detail::current_worker != this)
+            throw std::logic_error(
+                "pool_worker::join: this worker belongs to another thread. A task joins on the worker that runs it, which is "
+                "its parameter: [&](pool_worker& mine) { mine.join(...); }");
+#endif
+    }
 
     bool pop_if(job* j) noexcept {
         if (tail_[-1] != j) return false;  // published (its slot is null then), or something was pushed above and not joined

@@ -15,6 +15,7 @@ TYPE_CHECKING = False  # typing takes longer to import than the rest
 if TYPE_CHECKING:
     from .boosting import boost
     from .executor import Executor, Failure, RemoteError, current_task
+    from .processes import WorkerDied
 
 __all__ = [
     "Executor",
@@ -23,6 +24,7 @@ __all__ = [
     "RemoteError",
     "TaskQueue",
     "ThreadPool",
+    "WorkerDied",
     "adaptive_parallel",
     "boost",
     "busy_seconds",
@@ -36,6 +38,7 @@ _LATER = {
     "Executor": "executor",
     "Failure": "executor",
     "RemoteError": "executor",
+    "WorkerDied": "processes",
     "current_task": "executor",
     "boost": "boosting",
 }

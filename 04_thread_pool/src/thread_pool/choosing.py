@@ -38,9 +38,12 @@ def default_workers() -> int:
 def workers_of(workers) -> int:
     if workers is None:
         return default_workers()
-    count = operator.index(workers)
-    if count < 1:
-        raise ValueError(f"workers must be at least 1, not {count}")
+    try:
+        count = operator.index(workers)
+    except TypeError:
+        raise TypeError(f"workers must be an int or None, not {type(workers).__name__}") from None
+    if not 1 <= count <= 1024:
+        raise ValueError(f"workers must be between 1 and 1024, not {count}")
     return count
 
 

@@ -37,13 +37,15 @@ class Executor(concurrent.futures.Executor):
     Parameters
     ----------
     workers : int, optional
-        How many calls run at the same time; by default as many as this process may use processors.
+        How many calls run at the same time, 1 to 1024; by default as many as this process may use processors.
     backend : {"auto", "interpreters", "threads", "processes", "serial"}
         Where they run. "auto" takes what runs Python code side by side here, and may differ from call to call: see `info`.
         A backend that is asked for is never changed.
 
     Raises
     ------
+    TypeError, ValueError
+        For `workers` that is no int, or out of range; for another `backend`.
     RuntimeError or ImportError
         If the backend that is asked for cannot run here; the message names the cure.
 
@@ -98,7 +100,7 @@ class Executor(concurrent.futures.Executor):
         Parameters
         ----------
         timeout : float, optional
-            Seconds from now after which waiting for a result raises TimeoutError.
+            Seconds from now after which waiting for a result raises TimeoutError. On "serial" between two calls.
         chunksize : int, optional
             How many calls go to a worker at once. By default the sizes fit the work; they never change a result. Should a
             worker process die, calls that it was given at once are made again if they had ended, for their results are
@@ -110,6 +112,17 @@ class Executor(concurrent.futures.Executor):
         progress : bool or callable, optional
             True: a bar, if stderr is a terminal. A callable is called ``(done, total or None)`` by the thread that
             asks for results.
+
+        Raises
+        ------
+        TypeError
+            If the function or an item cannot travel to a worker; it names what.
+        WorkerDied
+            A worker process ended in the call of that item; another takes its place. A ``BrokenExecutor``.
+        TimeoutError, RuntimeError
+            See `timeout`; after `shutdown`.
+        Exception
+            What the call of the first failing item raised.
         """
         if len(iterables) == 1:
             items, starred = self._ready(fn).taken(iterables[0]), False

@@ -81,7 +81,8 @@ def _as_in_c():
 
 def untravelled(what, value, why):
     kind = type(value).__qualname__
-    return TypeError(f"{what} cannot travel: {kind}{_because(kind, why)}")
+    cure = ". Return a list of what it gives: list(...)" if kind == "generator" else ""
+    return TypeError(f"{what} cannot travel: {kind}{_because(kind, why)}{cure}")
 
 
 def _because(kind, why):
