@@ -97,7 +97,7 @@ def everything(command: str, lessons: list[Lesson], groups: list[str], *, needs_
         if not needs_build:
             return
         whole = len(lessons) == len(every())
-        if command == "test" or (command == "bench" and whole):
+        if command in ("test", "check") or (command == "bench" and whole):
             targets = ["lessons"]
         else:  # the tables are made with lesson 03's timer
             measuring = [each for each in every() if command == "bench" and each.name == "performance_timing"]
