@@ -3,6 +3,8 @@
 //     released([&](auto stop) { ... })     drops the GIL, runs the function; stop() is true once Ctrl-C was pressed
 // parallel_chunks asks between chunks: a chunk is how long Ctrl-C waits, so make it milliseconds at most. It then throws
 // tenfold::stopped, and released() turns that into KeyboardInterrupt. Chunks count from 0, the loop below from 1: steps(0) is 0.
+// A whole number may be added up in any order: let each chunk add its count to one std::atomic. (A place for each chunk would
+// be gigabytes here.)
 #include <pybind11/pybind11.h>
 
 #include <atomic>

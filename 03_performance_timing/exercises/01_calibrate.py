@@ -13,7 +13,7 @@ def calibrate(run: Callable[[int], object], min_time: float, clock: Callable[[],
     Start with one call. While the batch is too short, grow it: towards the goal, but by no more than a factor of 10 at
     a time, and by one call at least. Of the n that you return, ``run(n)`` has been measured and was long enough.
 
-    A batch that was interrupted looks long enough: ask twice. When one takes `min_time` or more, run as many calls once
-    more and believe the shorter time; only 10 times `min_time` or more need no second run.
+    A batch that was interrupted looks long enough, and so does a first call that imports something: ask twice. When one
+    takes `min_time` or more, run as many calls once more and believe the shorter time.
     """
     return 1

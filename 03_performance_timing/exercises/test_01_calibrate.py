@@ -42,20 +42,20 @@ def test_the_batch_is_long_enough(calibrate, per_call):
 @pytest.mark.parametrize("per_call", [1e-8, 3e-6, 7e-4])
 def test_but_not_much_longer(calibrate, per_call):
     machine = Machine(per_call)
-    assert calibrate(machine.run, 0.02, machine.clock) * per_call < 0.2 * 1.001
+    assert calibrate(machine.run, 0.02, machine.clock) * per_call < 0.04, "towards the goal, not far past it"
     assert len(machine.batches) < 20
 
 
 def test_one_long_call_is_enough(calibrate):
     machine = Machine(per_call=3.0)
     assert calibrate(machine.run, 0.02, machine.clock) == 1
-    assert machine.batches == [1]
+    assert machine.batches == [1, 1], "the sizes of the batches that were run; two, for the first may have been slow"
 
 
 def test_no_more_than_tenfold_at_a_time(calibrate):
     machine = Machine(per_call=2e-8)
     calibrate(machine.run, 0.02, machine.clock)
-    assert machine.batches[0] == 1
+    assert machine.batches[:1] == [1], "start with one call"
     assert all(after <= 10 * before for before, after in zip(machine.batches, machine.batches[1:]))
 
 
@@ -64,8 +64,9 @@ def test_a_clock_that_stands_still(calibrate):
     assert calibrate(machine.run, 0.03, machine.clock) >= 15_000
 
 
-def test_a_first_call_that_is_slow(calibrate):
-    machine = Machine(per_call=1e-4, interrupted={0: 0.0195})  # an import, a cache that fills: not quite the goal
+@pytest.mark.parametrize("slow", [0.0195, 0.3, 60.0])  # an import, a cache that fills: not quite the goal, or far past it
+def test_a_first_call_that_is_slow(calibrate, slow):
+    machine = Machine(per_call=1e-4, interrupted={0: slow})
     assert calibrate(machine.run, 0.02, machine.clock) >= 200
 
 

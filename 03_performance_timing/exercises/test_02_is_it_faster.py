@@ -41,6 +41,17 @@ def test_disturbed_rounds_do_not_turn_it(verdict):
     assert verdict(first, second) == "first"
 
 
+def test_a_machine_with_two_speeds(verdict):
+    rng = random.Random(4)
+    mood = [1.0] * 16 + [3.0] * 15  # so the middle of all times is near one or the other: pair the rounds
+    first = [m * noise(rng) for m in mood]
+    second = [0.9 * m * noise(rng) for m in mood]
+    for disturbed in (3, 8):
+        second[disturbed] *= 40
+    assert verdict(first, second) == "second"
+    assert verdict(second, first) == "first"
+
+
 def test_equal_functions(verdict):
     told = 0
     for seed in range(40):

@@ -30,6 +30,7 @@ TEXT = json.dumps(
             *entries("read_the_clock", [30.0, 29.0, 900.0], [29.0, 28.0, 31.0], "ns"),
             *entries("sum/n:1048576/threads:2/real_time", [66.0, 70.0, 68.0, 64.0], [65.0, 69.0, 68.0, 63.0], "us"),
             *entries("pool/tasks:8/real_time", [2.0, 2.5, 1.5], [0.01, 0.02, 0.9], "ms"),
+            *entries("sort/real_time", [1.0, 1.5, 2.0], [0.6, 0.9, 1.2], "ms"),
             *entries("fetch/real_time", [0.5, 0.25, 0.75], [0.1, 0.01, 0.02], "s"),
             {"name": "broken", "run_name": "broken", "run_type": "iteration", "error_occurred": True, "real_time": 0.0}
             | {"cpu_time": 0.0, "time_unit": "ns", "error_message": "no such file"},
@@ -44,6 +45,7 @@ def test_medians_in_seconds(solved):
         "read_the_clock": pytest.approx(30e-9),
         "sum/n:1048576/threads:2/real_time": pytest.approx(67e-6),
         "pool/tasks:8/real_time": pytest.approx(2e-3),
+        "sort/real_time": pytest.approx(1.5e-3),
         "fetch/real_time": pytest.approx(0.5),
     }
 

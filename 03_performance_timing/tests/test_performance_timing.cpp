@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -11,6 +12,8 @@
 #include <random>
 #include <span>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "tenfold/loops.hpp"
@@ -184,6 +187,15 @@ TEST_CASE("comparison: every case runs in every round, forwards and backwards in
                     while (n-- > 0) tenfold::keep(n);
                 },
                 1e-3) > 1);
+    for (const int slow : {5, 100}) {  // ms that the first call takes, and no other: not ten times min_time, and more
+        bool first = true;
+        REQUIRE(tenfold::calibrate(
+                    [&](std::int64_t n) {
+                        if (std::exchange(first, false)) std::this_thread::sleep_for(std::chrono::milliseconds(slow));
+                        while (n-- > 0) tenfold::keep(n);
+                    },
+                    1e-3) > 1);
+    }
 }
 
 TEST_CASE("profiler: order, shares, JSON, threads") {

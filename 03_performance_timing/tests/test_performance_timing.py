@@ -6,6 +6,7 @@ import math
 import random
 import statistics
 import struct
+import time
 
 import numpy as np
 import performance_timing as pt
@@ -421,6 +422,11 @@ def test_samples_may_be_arrays():
         pt.bootstrap_median(values, seed=1.5)
     with pytest.raises(TypeError, match="^limit must be a number, not str"):
         pt.outliers(values, limit="3")
+    for bad in (-1.0, math.nan):
+        with pytest.raises(ValueError, match="^limit must be 0 or more, not (-1|nan)"):
+            pt.outliers(values, limit=bad)
+    with pytest.raises(ValueError, match="^confidence must be between 0 and 1, not 95"):
+        pt.bootstrap_median(values, confidence=95)
     with pytest.raises(ValueError, match="^sizes must be at least 1, not 0"):
         pt.stream([0])
 
@@ -435,6 +441,16 @@ def test_measure():
     assert result.median == statistics.median(result.seconds)
     assert json.loads(json.dumps(result.to_dict()))["name"] == "nothing"
     assert "nothing" in str(result)
+
+
+def test_a_slow_first_call_is_no_measure():
+    calls = []
+
+    def lazy():  # as one that imports or compiles
+        calls.append(time.sleep(0.3)) if not calls else None
+
+    result = pt.compare({"lazy": lazy, "plain": lambda: None}, rounds=3, min_time=0.002)
+    assert result.measurements["lazy"].iterations > 10
 
 
 def test_compare_interleaves():

@@ -118,7 +118,10 @@ def interrupt_child(code: str, limit: float = 30.0) -> subprocess.CompletedProce
         assert line == "ready\n", (line, process.stderr.read() if process.poll() is not None else "")
         threading.Event().wait(0.2)  # let it get into the call; being early is harmless, Python would see the signal
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=limit)
+        try:
+            out, err = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"Ctrl-C was sent, and {limit:g} s later the call was still running") from None
     except BaseException:
         process.kill()
         process.communicate()
@@ -207,7 +210,10 @@ def compile_module(source: str | os.PathLike, folder: str | os.PathLike, *flags:
     source = pathlib.Path(source).resolve()
     name = re.sub(r"^\d+_", "", source.stem)
     lesson = next(p for p in source.parents if (p / "include").is_dir())
-    includes = subprocess.check_output([sys.executable, "-m", "pybind11", "--includes"], text=True).split()
+    asked = subprocess.run([sys.executable, "-m", "pybind11", "--includes"], capture_output=True, text=True)
+    if asked.returncode:
+        raise SystemExit("no pybind11 in this Python: pip install 'pybind11>=3.1', or take .venv/bin/python after ./scripts/learn")
+    includes = asked.stdout.split()
     undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
     command = [os.environ.get("CXX", "c++"), "-std=c++20", "-O1", "-shared", "-fPIC", "-pthread", *undefined]
     command += ["-fvisibility=hidden", *includes, f"-I{lesson / 'include'}", f"-I{lesson / 'src'}", *flags, str(source)]

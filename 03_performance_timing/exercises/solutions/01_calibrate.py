@@ -18,7 +18,7 @@ def calibrate(run: Callable[[int], object], min_time: float, clock: Callable[[],
     calls = 1
     while True:
         seconds = measured(calls)
-        if min_time <= seconds < 10 * min_time:
+        if seconds >= min_time:
             seconds = min(seconds, measured(calls))
         if seconds >= min_time:
             return calls

@@ -80,6 +80,7 @@ inline double mad(std::span<const double> values) {
 /// Indices of the values farther than `limit` x 1.4826 x MAD from the median. (When more than half of the values are
 /// equal the MAD is 0, and every other value is one.)
 inline std::vector<std::size_t> outliers(std::span<const double> values, double limit = 3.0) {
+    if (!(limit >= 0.0)) throw std::invalid_argument("limit must be 0 or more, not " + std::to_string(limit));
     const double centre = median(values), reach = limit * 1.4826 * mad(values);
     std::vector<std::size_t> found;
     for (std::size_t i = 0; i < values.size(); ++i)
@@ -114,7 +115,8 @@ template <class Stop = never_stop>
 interval bootstrap_median(std::span<const double> values, double confidence = 0.95, std::size_t resamples = 2000,
                           std::uint64_t seed = 1, Stop&& stop = {}) {
     detail::check_sample(values);
-    if (!(confidence > 0.0 && confidence < 1.0)) throw std::invalid_argument("confidence must be between 0 and 1");
+    if (!(confidence > 0.0 && confidence < 1.0))
+        throw std::invalid_argument("confidence must be between 0 and 1, not " + std::to_string(confidence));
     if (resamples == 0) throw std::invalid_argument("resamples must be at least 1");
     splitmix64 random(seed);
     std::vector<double> medians(resamples), draw(values.size());

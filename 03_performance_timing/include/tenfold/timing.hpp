@@ -105,9 +105,8 @@ std::int64_t calibrate(const batch& run, double min_time, Stop&& stop = {}) {
     for (;;) {
         if (stop()) throw stopped();
         double seconds = seconds_of(run, iterations);
-        // a batch that was interrupted looks long enough: ask twice, unless it is really long
-        if (min_time > 0.0 && seconds >= min_time && seconds < 10.0 * min_time)
-            seconds = std::min(seconds, seconds_of(run, iterations));
+        // a batch that was interrupted looks long enough, and so does a first call that imports or compiles: ask twice
+        if (min_time > 0.0 && seconds >= min_time) seconds = std::min(seconds, seconds_of(run, iterations));
         if (seconds >= min_time || iterations >= most_iterations) return iterations;
         // aim past the goal by a fifth, trust a short measurement no further than tenfold
         const double factor = seconds > 0 ? std::clamp(1.2 * min_time / seconds, 1.5, 10.0) : 10.0;
