@@ -212,7 +212,9 @@ def compile_module(source: str | os.PathLike, folder: str | os.PathLike, *flags:
     lesson = next(p for p in source.parents if (p / "include").is_dir())
     asked = subprocess.run([sys.executable, "-m", "pybind11", "--includes"], capture_output=True, text=True)
     if asked.returncode:
-        raise SystemExit("no pybind11 in this Python: pip install 'pybind11>=3.1', or take .venv/bin/python after ./scripts/learn")
+        raise SystemExit(
+            "no pybind11 in this Python: pip install 'pybind11>=3.1', or take .venv/bin/python after ./scripts/learn"
+        )
     includes = asked.stdout.split()
     undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
     command = [os.environ.get("CXX", "c++"), "-std=c++20", "-O1", "-shared", "-fPIC", "-pthread", *undefined]
