@@ -443,6 +443,10 @@ def test_measure():
     assert "nothing" in str(result)
 
 
+def test_three_rounds_miss_the_truth_once_in_four():  # as the page says: all three above it, or all three below
+    assert pt.bootstrap_median([2.0, 1.0, 3.0]) == (1.0, 3.0)
+
+
 def test_a_slow_first_call_is_no_measure():
     calls = []
 

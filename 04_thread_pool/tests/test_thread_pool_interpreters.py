@@ -476,6 +476,11 @@ def test_what_cannot_travel_is_refused_before_anything_runs(worker, make):
         assert values == [[0, 0], None, [2, 0]] and type(failures[1]) is TypeError and "result" in str(failures[1])
 
 
+def test_a_result_that_is_a_generator_names_the_cure(worker):
+    _, failures = worker.run(lambda k: (x for x in ()), [0])
+    assert str(failures[0]) == "the result cannot travel: generator. Return a list of what it gives: list(...)"
+
+
 def test_standard_streams_travel_as_those_of_the_worker(worker):
     assert worker.one(lambda stream: stream is __import__("sys").stderr, sys.stderr) is True
 

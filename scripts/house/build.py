@@ -96,15 +96,12 @@ def everything(command: str, lessons: list[Lesson], groups: list[str], *, needs_
         put_on_path()
         if not needs_build:
             return
-        whole = len(lessons) == len(every())
-        if command in ("test", "check") or (command == "bench" and whole):
-            targets = ["lessons"]
-        else:  # the tables are made with lesson 03's timer
-            measuring = [each for each in every() if command == "bench" and each.name == "performance_timing"]
-            targets = list(dict.fromkeys(f"{lesson.name}_core" for lesson in [*lessons, *measuring]))
-        if command == "bench":
-            targets += ["benches"] if whole else [f"{lesson.name}_benches" for lesson in lessons]
+        targets = [f"{lesson.name}_core" for lesson in lessons]
+        if command == "bench":  # the tables are made with lesson 03's timer
+            targets += [f"{each.name}_core" for each in every() if each.name == "performance_timing" and each not in lessons]
+            targets += [f"{lesson.name}_benches" for lesson in lessons]
         elif command != "learn":
+            targets = ["lessons"]
             targets += [path.stem for lesson in lessons for path in sorted(lesson.folder.glob("tests/test_*.cpp"))]
         targets += ["boundary_probe"] * (command != "learn" and has_boundary(lessons))
         make("default", targets, tests=command != "learn", benches=command == "bench")
